@@ -1,0 +1,1 @@
+//! The template and worker processes of appserver, as a Python extension module.

@@ -1,0 +1,2 @@
+//! The application server that takes gunicorn's place.
+fn main() {}

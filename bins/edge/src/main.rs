@@ -1,0 +1,2 @@
+//! The web server that takes nginx's place.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Sockets in (LISTEN_FDS), state out (sd_notify), sockets handed to a successor.

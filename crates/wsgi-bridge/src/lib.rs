@@ -1,0 +1,1 @@
+//! PEP 3333 between HTTP and Python.

@@ -1,0 +1,1 @@
+//! Scripted peers, a virtual clock and the scenario runner of the tests.
