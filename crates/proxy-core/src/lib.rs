@@ -1,2 +1,11 @@
-//! The engine of a reverse proxy and origin-side HTTP server: connections, request phases, upstreams, features.
+//! The engine of a reverse proxy and of an HTTP server that stands in front of an application.
+//!
+//! - [`server`]: HTTP/1.1 connections on the client side: read a request, ask a [`server::Service`], write its response.
+//! - [`body`]: the one content type that all of it speaks.
+//!
+//! The crate installs no signal handler, never exits, owns no runtime: it serves connections that it is given, in the
+//! runtime that it is called in.
 #![forbid(unsafe_code)]
+
+pub mod body;
+pub mod server;
