@@ -1,0 +1,1 @@
+//! Scenarios: a configuration and a conversation in one file.
