@@ -1,0 +1,210 @@
+//! The settings as they travel: all of them by gunicorn's names, and the typed part that workers read.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Every setting by gunicorn's name, as plain values. The template makes Python's `cfg` of it, so that `cfg.workers`,
+/// `cfg.bind`, … are what configuration files expect; workers read [`WorkerSettings`] from it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Settings(pub serde_json::Map<String, serde_json::Value>);
+
+impl Settings {
+    /// The part that a worker acts on; names that are absent have gunicorn's defaults.
+    ///
+    /// # Errors
+    /// A value of the wrong kind; the message names the setting.
+    pub fn worker(&self) -> Result<WorkerSettings, Mismatch> {
+        let names = serde_json::to_value(WorkerSettings::default()).unwrap_or_default();
+        for (name, value) in self
+            .0
+            .iter()
+            .filter(|(name, _)| names.get(name.as_str()).is_some())
+        {
+            let alone =
+                serde_json::Value::Object([(name.clone(), value.clone())].into_iter().collect());
+            if let Err(fault) = serde_json::from_value::<WorkerSettings>(alone) {
+                return Err(Mismatch {
+                    name: name.clone(),
+                    value: value.to_string(),
+                    fault: fault.to_string(),
+                });
+            }
+        }
+        serde_json::from_value(serde_json::Value::Object(self.0.clone())).map_err(|fault| {
+            Mismatch {
+                name: String::new(),
+                value: String::new(),
+                fault: fault.to_string(),
+            }
+        })
+    }
+}
+
+/// A setting whose value is of the wrong kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    name: String,
+    value: String,
+    fault: String,
+}
+
+impl std::fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Invalid value for {}: {}: {}",
+            self.name, self.value, self.fault
+        )
+    }
+}
+
+impl std::error::Error for Mismatch {}
+
+/// What a worker does differently by setting. Names, units and defaults are gunicorn's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WorkerSettings {
+    /// Number of workers; more than one is `wsgi.multiprocess`.
+    pub workers: u32,
+    /// Threads that run the application; 1 runs it on the connection's own thread.
+    pub threads: u32,
+    /// Most open connections of a worker.
+    pub worker_connections: u32,
+    /// Requests after which a worker asks to be replaced; 0 for never.
+    pub max_requests: u64,
+    /// Up to so many are added to it, at random.
+    pub max_requests_jitter: u64,
+    /// Seconds a request may run; the master acts on it.
+    pub timeout: u64,
+    /// Seconds for the requests in flight when a worker is told to end.
+    pub graceful_timeout: u64,
+    /// Seconds a connection may be idle between requests; 0 closes after each response.
+    pub keepalive: u64,
+    /// Longest request line in bytes; 0 for any (1 MiB then).
+    pub limit_request_line: u32,
+    /// Most fields of a request.
+    pub limit_request_fields: u32,
+    /// Longest field line in bytes; 0 for any (1 MiB then).
+    pub limit_request_field_size: u32,
+    /// The application is imported by the template.
+    pub preload_app: bool,
+    /// Replace workers when a file of the application changes.
+    pub reload: bool,
+    /// More files (or globs) to watch.
+    pub reload_extra_files: Vec<String>,
+    /// `None` and `true` send files with sendfile; `false` never. (gunicorn's own value of `--no-sendfile` is `False`.)
+    pub sendfile: Option<bool>,
+    /// Directory to work in.
+    pub chdir: Option<String>,
+    /// `NAME=value` pairs for the environment.
+    pub raw_env: Vec<String>,
+    /// Directories for `sys.path`, separated by commas.
+    pub pythonpath: Option<String>,
+    /// User id of workers; `None` keeps the master's.
+    pub user: Option<u32>,
+    /// Group id of workers; `None` keeps the master's.
+    pub group: Option<u32>,
+    /// Take the supplementary groups of `user`.
+    pub initgroups: bool,
+    /// File mode mask; applied in workers when not 0 (gunicorn's default 0 leaves the process's own).
+    pub umask: u32,
+    /// Name in the process list.
+    pub proc_name: Option<String>,
+    /// Fields of a trusted peer that make `wsgi.url_scheme` `https`, by upper-case name.
+    pub secure_scheme_headers: BTreeMap<String, String>,
+    /// Peers that are believed: addresses, networks, `*`. A list or one comma separated string.
+    #[serde(deserialize_with = "words")]
+    pub forwarded_allow_ips: Vec<String>,
+    /// Fields with `_` in their name that are taken from a trusted peer.
+    #[serde(deserialize_with = "words")]
+    pub forwarder_headers: Vec<String>,
+    /// Other fields with `_` in their name: `drop`, `refuse` or `dangerous`.
+    pub header_map: String,
+    /// Methods with lower case, `#`, or a length outside 3..=20 are accepted.
+    pub permit_unconventional_http_method: bool,
+    /// The method is changed to upper case.
+    pub casefold_http_method: bool,
+    /// Access log: a path, `-` for standard output, `None` for none.
+    pub accesslog: Option<String>,
+    /// Form of its lines.
+    pub access_log_format: String,
+    /// Error log: a path, or `-` for standard error.
+    pub errorlog: String,
+    /// `debug`, `info`, `warning`, `error` or `critical`.
+    pub loglevel: String,
+    /// Standard output and error go to the error log.
+    pub capture_output: bool,
+}
+
+/// gunicorn's default form of access log lines.
+const ACCESS_LOG_FORMAT: &str = r#"%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s""#;
+
+impl Default for WorkerSettings {
+    fn default() -> Self {
+        let owned = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
+        let secure = [
+            ("X-FORWARDED-PROTOCOL", "ssl"),
+            ("X-FORWARDED-PROTO", "https"),
+            ("X-FORWARDED-SSL", "on"),
+        ];
+        Self {
+            workers: 1,
+            threads: 1,
+            worker_connections: 1000,
+            max_requests: 0,
+            max_requests_jitter: 0,
+            timeout: 30,
+            graceful_timeout: 30,
+            keepalive: 2,
+            limit_request_line: 4094,
+            limit_request_fields: 100,
+            limit_request_field_size: 8190,
+            preload_app: false,
+            reload: false,
+            reload_extra_files: Vec::new(),
+            sendfile: None,
+            chdir: None,
+            raw_env: Vec::new(),
+            pythonpath: None,
+            user: None,
+            group: None,
+            initgroups: false,
+            umask: 0,
+            proc_name: None,
+            secure_scheme_headers: secure
+                .iter()
+                .map(|&(k, v)| (k.to_owned(), v.to_owned()))
+                .collect(),
+            forwarded_allow_ips: owned(&["127.0.0.1", "::1"]),
+            forwarder_headers: owned(&["SCRIPT_NAME", "PATH_INFO"]),
+            header_map: "drop".to_owned(),
+            permit_unconventional_http_method: false,
+            casefold_http_method: false,
+            accesslog: None,
+            access_log_format: ACCESS_LOG_FORMAT.to_owned(),
+            errorlog: "-".to_owned(),
+            loglevel: "info".to_owned(),
+            capture_output: false,
+        }
+    }
+}
+
+/// A list of words, or one string with commas between them.
+fn words<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        List(Vec<String>),
+        One(String),
+    }
+    Ok(match Either::deserialize(from)? {
+        Either::List(words) => words,
+        Either::One(text) => text
+            .split(',')
+            .map(|word| word.trim().to_owned())
+            .filter(|word| !word.is_empty())
+            .collect(),
+    })
+}

@@ -1,0 +1,44 @@
+//! Finds the Python library that this crate's own tests, examples and benches are linked with.
+//!
+//! The crate itself is always compiled for use inside an extension module (pyo3's `extension-module`, for the whole
+//! workspace, so that feature unification cannot link a libpython into the module that a user's interpreter loads).
+//! Executables need the library named; that is what this script does, for this package only. Without a Python that
+//! has its library (Debian: `python3-dev`) everything but the tests still builds.
+
+use std::process::Command;
+
+const QUESTION: &str = "
+import sysconfig as s, sys
+v = lambda n: s.get_config_var(n) or ''
+shared = v('Py_ENABLE_SHARED') == 1
+print('shared' if shared else 'static', v('LIBDIR'), v('LIBPL'), 'python' + (v('LDVERSION') or v('VERSION')), sep='\\n')
+print(v('LIBS'), v('SYSLIBS'), '' if shared else v('LINKFORSHARED'))
+";
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    for variable in ["PYO3_PYTHON", "PATH", "VIRTUAL_ENV"] {
+        println!("cargo:rerun-if-env-changed={variable}");
+    }
+    let python = std::env::var("PYO3_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let Ok(answer) = Command::new(python).args(["-c", QUESTION]).output() else { return };
+    let answer = String::from_utf8_lossy(&answer.stdout).into_owned();
+    let mut lines = answer.lines();
+    let (Some(kind), Some(dir), Some(static_dir), Some(name)) = (lines.next(), lines.next(), lines.next(), lines.next())
+    else {
+        return;
+    };
+    let argument = |text: &str| println!("cargo:rustc-link-arg={text}");
+    if kind == "shared" {
+        argument(&format!("-L{dir}"));
+        argument(&format!("-l{name}"));
+        argument(&format!("-Wl,-rpath,{dir}"));
+        return;
+    }
+    argument(&format!("-L{static_dir}"));
+    argument(&format!("-L{dir}"));
+    argument(&format!("-l{name}"));
+    for word in lines.next().unwrap_or_default().split_whitespace() {
+        argument(&word.replace("-Xlinker", "").replace("-export-dynamic", "-Wl,--export-dynamic"));
+    }
+}
