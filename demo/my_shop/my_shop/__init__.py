@@ -1,0 +1,1 @@
+"""The project package: settings, routes and the two entry points (WSGI and ASGI)."""

@@ -1,0 +1,219 @@
+#!/usr/bin/env python3
+"""Starts the whole shop: database, static files, WSGI server, ASGI server and the front, on a free port.
+
+Run it with the Python of the demo's virtual environment. Without options it uses the reference programs, nginx and
+gunicorn; `--front …/edge --app …/appserver` uses ours: the commands and the configuration are the same for both.
+
+    serve.py                     runs until Ctrl-C and shows a line per request
+    serve.py --check             also runs check.py against it, then stops; exits 0 or 1
+    serve.py --check --browser   … and browser_test.py
+"""
+
+import argparse
+import http.client
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+DEMO = Path(__file__).resolve().parent
+PROJECT = DEMO / "my_shop"
+START_SECONDS_MAX = 60
+STOP_SECONDS_MAX = 20
+SOCKET_PATH_BYTES_MAX = 107  # of a unix socket on Linux
+
+
+def main():
+    options = arguments()
+    state = options.state.resolve()
+    site = Site(options, state)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupted)
+    try:
+        prepare(state, site.environment)
+        site.start()
+        print(f"\n    the shop is open: {site.url}\n", flush=True)
+        if not options.check:
+            site.follow_log()
+        return site.check()
+    except KeyboardInterrupt:
+        return 0 if not options.check else 1
+    except (CannotStart, subprocess.CalledProcessError) as problem:
+        print(f"serve.py: {problem}", file=sys.stderr)
+        return 1
+    finally:
+        site.stop()
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--state", type=Path, default=DEMO / "var", help="folder for all that is made (default: demo/var)")
+    parser.add_argument("--front", default="/usr/sbin/nginx", help="nginx or edge (default: %(default)s)")
+    parser.add_argument("--app", default=str(Path(sys.executable).with_name("gunicorn")), help="gunicorn or appserver (default: the environment's gunicorn)")
+    parser.add_argument("--app-args", default="", help="further arguments for it, in one string")
+    parser.add_argument("--workers", type=int, default=2, help="WSGI workers (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=0, help="default: any free one")
+    parser.add_argument("--check", action="store_true", help="run check.py, then stop")
+    parser.add_argument("--browser", action="store_true", help="with --check: run browser_test.py too")
+    parser.add_argument("--upload-mb", type=int, default=20)
+    parser.add_argument("--download-mb", type=int, default=50)
+    return parser.parse_args()
+
+
+def interrupted(number, frame):
+    raise KeyboardInterrupt
+
+
+class CannotStart(Exception):
+    """Carries what to tell the user."""
+
+
+def prepare(state, environment):
+    """The folders, the database with its content, the static files: what is there already is kept."""
+    for name in ("conf", "logs", "run", "tmp"):
+        (state / name).mkdir(parents=True, exist_ok=True)
+    for name in ("nginx.conf", "mime.types"):
+        shutil.copyfile(DEMO / name, state / "conf" / name)
+    for command in ("migrate -v0", "seed", "collectstatic --noinput -v0"):
+        subprocess.run(
+            [sys.executable, "manage.py", *command.split()], cwd=PROJECT, env=environment, check=True
+        )
+
+
+class Site:
+    """The three servers of one shop."""
+
+    def __init__(self, options, state):
+        self.options, self.state = options, state
+        self.running = []  # (name, process), in the order of stopping
+        self.app_socket = state / "run" / "app.sock"
+        self.chat_socket = state / "run" / "chat.sock"
+        self.port = options.port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = {
+            **os.environ,
+            "SHOP_STATE": str(state),
+            "VIRTUAL_ENV": sys.prefix,
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+
+    def start(self):
+        if len(bytes(self.chat_socket)) > SOCKET_PATH_BYTES_MAX:
+            raise CannotStart(f"{self.chat_socket} is too long for a unix socket; choose a shorter --state")
+        for stale in (self.app_socket, self.chat_socket):
+            stale.unlink(missing_ok=True)
+        self.write_configuration()
+        self.launch(
+            "app",
+            [self.options.app, "my_shop.wsgi:application", "--chdir", PROJECT, "--bind", f"unix:{self.app_socket}",
+             "--workers", str(self.options.workers), *self.options.app_args.split()],
+        )
+        self.launch(
+            "chat",
+            [sys.executable, "-m", "uvicorn", "my_shop.asgi:application", "--app-dir", PROJECT,
+             "--uds", self.chat_socket, "--lifespan", "off", "--no-access-log", "--log-level", "warning"],
+        )
+        self.wait("the chat server", lambda: connects(self.chat_socket))
+        settings = "daemon off;" + (" user root;" if os.geteuid() == 0 else "")
+        self.launch(
+            "front",
+            [self.options.front, "-p", f"{self.state}/", "-c", self.state / "conf" / "nginx.conf", "-g", settings],
+        )
+        self.wait("the shop", lambda: healthy(self.port))
+
+    def write_configuration(self):
+        groups = (
+            f"upstream app  {{ server unix:{self.app_socket}; }}\n"
+            f"upstream chat {{ server unix:{self.chat_socket}; }}\n"
+        )
+        if Path(self.options.front).name == "nginx":  # else it takes folders of the installed nginx for its own
+            kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+            groups += "".join(f"{kind}_temp_path tmp/{kind};\n" for kind in kinds)
+        (self.state / "conf" / "upstreams.conf").write_text(groups)
+        (self.state / "conf" / "listen.conf").write_text(f"listen 127.0.0.1:{self.port};\n")
+
+    def launch(self, name, command):
+        """Starts a server in a session of its own, so that Ctrl-C reaches us alone; it writes to logs/."""
+        command = [str(part) for part in command]
+        with open(self.state / "logs" / f"{name}.log", "ab") as log:
+            try:
+                process = subprocess.Popen(
+                    command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                    start_new_session=True,
+                )
+            except OSError as problem:
+                raise CannotStart(f"cannot start {command[0]}: {problem.strerror}") from problem
+        self.running.insert(0, (name, process))
+
+    def wait(self, what, ready):
+        """Until `ready` says so; a server that ends meanwhile, or takes too long, ends the waiting."""
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while not ready():
+            for name, process in self.running:
+                if process.poll() is not None:
+                    raise CannotStart(f"{process.args[0]} ended with {process.returncode}\n{self.log_end(name)}")
+            if time.monotonic() > deadline:
+                logs = "\n".join(self.log_end(name) for name, _ in self.running)
+                raise CannotStart(f"{what} did not come up within {START_SECONDS_MAX} s\n{logs}")
+            time.sleep(0.05)
+
+    def log_end(self, name):
+        path = self.state / "logs" / f"{name}.log"
+        return f"--- {path}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-25:])
+
+    def follow_log(self):
+        """Prints what is added to the access log, for ever."""
+        with open(self.state / "logs" / "access.log", encoding="utf-8", errors="replace") as log:
+            log.seek(0, os.SEEK_END)
+            while all(process.poll() is None for _, process in self.running):
+                line = log.readline()
+                print(line, end="", flush=True) if line else time.sleep(0.1)
+        raise CannotStart("a server ended by itself; see the files in " + str(self.state / "logs"))
+
+    def check(self):
+        checks = [["check.py", self.url, f"--upload-mb={self.options.upload_mb}", f"--download-mb={self.options.download_mb}"]]
+        if self.options.browser:
+            checks.append(["browser_test.py", self.url])
+        results = [subprocess.run([sys.executable, DEMO / check[0], *check[1:]]).returncode for check in checks]
+        return 0 if not any(results) else 1
+
+    def stop(self):
+        """Ends the servers from the front to the back, gently first."""
+        for name, process in self.running:
+            process.send_signal(signal.SIGTERM) if process.poll() is None else None
+            try:
+                process.wait(STOP_SECONDS_MAX)
+            except subprocess.TimeoutExpired:
+                print(f"serve.py: {name} ignored SIGTERM for {STOP_SECONDS_MAX} s; killing it", file=sys.stderr)
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        self.running.clear()
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+
+def connects(path):
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
+def healthy(port):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
