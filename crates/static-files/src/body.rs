@@ -483,3 +483,99 @@ impl fmt::Debug for FileBody {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::task::Waker;
+
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    const LEN: u64 = 300_000;
+
+    fn content() -> Vec<u8> {
+        (0..LEN).map(|n| (n ^ (n >> 8)) as u8).collect()
+    }
+
+    fn body() -> (std::fs::File, FileBody) {
+        let mut file = tempfile::tempfile().unwrap();
+        io::Write::write_all(&mut file, &content()).unwrap();
+        (file.try_clone().unwrap(), FileBody::new(file, 0, LEN))
+    }
+
+    /// As if the content were not in memory.
+    fn begin_chunk(body: &mut FileBody, len: usize) {
+        assert!(body.begin(move |fd| chunked(fd, 0, len)));
+        assert!(body.part().is_none(), "the pool has the file");
+        assert_eq!(body.read_now(10, &mut Vec::new()).unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_chunk_from_the_pool_comes_first() {
+        let (_file, mut body) = body();
+        begin_chunk(&mut body, 1000);
+        let chunk = poll_fn(|cx| body.poll_chunk(cx)).await.unwrap().unwrap();
+        assert_eq!(chunk, content()[..1000]);
+        assert_eq!(body.collect().await.unwrap().to_bytes(), content()[1000..]);
+    }
+
+    #[tokio::test]
+    async fn giving_up_a_pending_read_loses_nothing() {
+        let (_file, mut body) = body();
+        begin_chunk(&mut body, 1000);
+        let n = poll_fn(|cx| body.poll_resident(cx, 5000)).await.unwrap();
+        assert_eq!(n, 1000, "what was read is handed out as bytes");
+        assert!(matches!(body.part(), Some(Part::Bytes(bytes)) if bytes.len() == 1000));
+        assert_eq!(body.len(), LEN);
+        assert_eq!(body.collect().await.unwrap().to_bytes(), content());
+    }
+
+    #[tokio::test]
+    async fn what_was_loaded_counts_as_resident() {
+        let (_file, mut body) = body();
+        assert!(body.begin(|fd| loaded(fd, 0, 200_000)));
+        assert!(
+            body.poll_resident(&mut Context::from_waker(Waker::noop()), 1)
+                .is_pending()
+        );
+        assert_eq!(
+            poll_fn(|cx| body.poll_resident(cx, u64::MAX))
+                .await
+                .unwrap(),
+            200_000
+        );
+        body.advance(150_000);
+        assert_eq!(
+            poll_fn(|cx| body.poll_resident(cx, u64::MAX))
+                .await
+                .unwrap(),
+            50_000
+        );
+        assert_eq!(
+            body.collect().await.unwrap().to_bytes(),
+            content()[150_000..]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_file_truncated_while_the_pool_reads_is_an_error() {
+        let (file, mut body) = body();
+        file.set_len(0).unwrap();
+        begin_chunk(&mut body, 1000);
+        let error = poll_fn(|cx| body.poll_chunk(cx))
+            .await
+            .unwrap()
+            .unwrap_err();
+        assert!(matches!(error, ReadError::Truncated { missing: LEN }));
+
+        let (file, mut body) = self::body();
+        file.set_len(0).unwrap();
+        begin_chunk(&mut body, 1000);
+        let error = poll_fn(|cx| body.poll_resident(cx, 1000))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, ReadError::Truncated { missing: LEN }));
+    }
+}

@@ -2,9 +2,19 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod error;
+mod explain;
+mod open;
 mod opened;
 mod read;
+mod relative;
+mod root;
+mod walk;
 
 pub use body::{FileBody, Part, Segment};
+pub use error::{OpenError, OpenErrorKind};
+pub use explain::Refusal;
+pub use open::{Lookup, Symlinks};
 pub use opened::{Kind, Metadata, Opened, SmallRead};
 pub use read::ReadError;
+pub use root::{Resolved, Root, RootOptions};

@@ -81,12 +81,8 @@ pub(crate) fn now(file: BorrowedFd<'_>, dev: u64, buf: &mut [u8], offset: u64) -
 
 /// Reads at least one byte, waiting for the disk if need be; 0 is the end of the file.
 pub(crate) fn patient(file: BorrowedFd<'_>, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-    loop {
-        match rustix::io::pread(file, &mut *buf, offset) {
-            Err(Errno::INTR) => {}
-            other => return other.map_err(io::Error::from),
-        }
-    }
+    rustix::io::retry_on_intr(|| rustix::io::pread(file, &mut *buf, offset))
+        .map_err(io::Error::from)
 }
 
 /// Reads `len` bytes from `offset` (or up to the end of the file) only for the sake of having them in memory.
