@@ -1,0 +1,217 @@
+//! What is wrong with a configuration: collected, never thrown at the first find.
+
+use crate::span::Span;
+
+/// How bad it is, in nginx's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Severity {
+    /// Worth knowing: the directive has no meaning here.
+    Notice,
+    /// Works, but probably not as meant.
+    Warn,
+    /// The configuration can't be used.
+    Emerg,
+}
+
+impl Severity {
+    /// The word between the brackets.
+    pub fn word(self) -> &'static str {
+        match self {
+            Severity::Notice => "notice",
+            Severity::Warn => "warn",
+            Severity::Emerg => "emerg",
+        }
+    }
+}
+
+/// One thing that is wrong: what, where, and what to do about it.
+///
+/// ```
+/// use nginx_conf::Fault;
+/// let fault = Fault::new("no port in \"example.com\"").help("write example.com:443");
+/// assert_eq!(fault.message(), "no port in \"example.com\"");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct Fault {
+    severity: Severity,
+    message: String,
+    needs_name: bool,
+    span: Option<Span>,
+    notes: Vec<(Span, String)>,
+    help: Vec<String>,
+}
+
+impl Fault {
+    /// A fault that makes the configuration unusable. Lower case, no full stop, the value in quotes.
+    pub fn new(message: impl Into<String>) -> Fault {
+        Fault {
+            severity: Severity::Emerg,
+            message: message.into(),
+            needs_name: false,
+            span: None,
+            notes: Vec::new(),
+            help: Vec::new(),
+        }
+    }
+
+    /// A fault whose message goes on behind `"name" directive`, such as `is duplicate`; the walker fills in the name.
+    pub fn directive(predicate: impl Into<String>) -> Fault {
+        Fault {
+            needs_name: true,
+            ..Fault::new(predicate)
+        }
+    }
+
+    /// With another severity; [`Severity::Emerg`] unless told.
+    pub fn severity(self, severity: Severity) -> Fault {
+        Fault { severity, ..self }
+    }
+
+    /// Found here. A later call wins.
+    pub fn at(self, span: Span) -> Fault {
+        Fault {
+            span: Some(span),
+            ..self
+        }
+    }
+
+    /// Found here, unless a place is known already.
+    pub fn or_at(self, span: Span) -> Fault {
+        Fault {
+            span: self.span.or(Some(span)),
+            ..self
+        }
+    }
+
+    /// Points at a second place that explains the first.
+    pub fn note(mut self, span: Span, words: impl Into<String>) -> Fault {
+        self.notes.push((span, words.into()));
+        self
+    }
+
+    /// What to do about it.
+    pub fn help(mut self, words: impl Into<String>) -> Fault {
+        self.help.push(words.into());
+        self
+    }
+
+    /// Completes the message of [`Fault::directive`]; no effect on any other.
+    pub fn of_directive(self, name: &str) -> Fault {
+        if !self.needs_name {
+            return self;
+        }
+        Fault {
+            message: format!("\"{name}\" directive {}", self.message),
+            needs_name: false,
+            ..self
+        }
+    }
+
+    /// What is wrong.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// How bad it is.
+    pub fn level(&self) -> Severity {
+        self.severity
+    }
+
+    /// Where it was found.
+    pub fn span(&self) -> Option<Span> {
+        self.span
+    }
+
+    /// Further places, with what they have to do with it.
+    pub fn notes(&self) -> &[(Span, String)] {
+        &self.notes
+    }
+
+    /// What to do about it.
+    pub fn remedies(&self) -> &[String] {
+        &self.help
+    }
+}
+
+impl From<String> for Fault {
+    fn from(message: String) -> Fault {
+        Fault::new(message)
+    }
+}
+
+impl From<&str> for Fault {
+    fn from(message: &str) -> Fault {
+        Fault::new(message)
+    }
+}
+
+/// Everything that was found, in the order it was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Faults {
+    list: Vec<Fault>,
+}
+
+impl Faults {
+    /// None yet.
+    pub fn new() -> Faults {
+        Faults::default()
+    }
+
+    /// One more.
+    pub fn push(&mut self, fault: Fault) {
+        self.list.push(fault);
+    }
+
+    /// Notes the fault of a failed step and gives back the value of a successful one.
+    pub fn keep<T>(&mut self, result: Result<T, Fault>) -> Option<T> {
+        result.map_err(|fault| self.push(fault)).ok()
+    }
+
+    /// Whether any of them makes the configuration unusable.
+    pub fn are_fatal(&self) -> bool {
+        self.list
+            .iter()
+            .any(|fault| fault.severity == Severity::Emerg)
+    }
+
+    /// Nothing at all to say.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// One after the other.
+    pub fn iter(&self) -> std::slice::Iter<'_, Fault> {
+        self.list.iter()
+    }
+}
+
+impl Extend<Fault> for Faults {
+    fn extend<I: IntoIterator<Item = Fault>>(&mut self, faults: I) {
+        self.list.extend(faults);
+    }
+}
+
+impl IntoIterator for Faults {
+    type Item = Fault;
+    type IntoIter = std::vec::IntoIter<Fault>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.list.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Faults {
+    type Item = &'a Fault;
+    type IntoIter = std::slice::Iter<'a, Fault>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
