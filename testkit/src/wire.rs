@@ -239,6 +239,16 @@ impl Wire {
         Ok(std::mem::take(&mut self.buffer))
     }
 
+    /// Puts bytes that were taken back to the front.
+    pub fn give_back(&mut self, bytes: &[u8]) {
+        self.buffer.splice(..0, bytes.iter().copied());
+    }
+
+    /// Adds a remark to the transcript.
+    pub fn note(&self, what: &str) {
+        self.transcript.note(&self.name, what);
+    }
+
     /// Takes everything until the other side ends, and how it did.
     ///
     /// # Errors
