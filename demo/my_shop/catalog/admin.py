@@ -15,7 +15,7 @@ class ProductAdmin(admin.ModelAdmin):
     list_display = ["thumbnail", "name", "collection", "price", "stock", "created"]
     list_display_links = ["thumbnail", "name"]
     list_editable = ["price", "stock"]
-    list_filter = ["collection"]
+    list_filter = ["collection", "featured"]
     list_select_related = ["collection"]
     prepopulated_fields = {"slug": ["name"]}
     search_fields = ["name", "place", "summary"]

@@ -10,6 +10,7 @@ COLLECTIONS = {
     "steel": ("Iron & steel", "Lattice, rivets and nerve: great arches and tall trestles."),
     "concrete": ("Concrete", "From poured arches of the 1900s to the cables of today."),
 }
+FEATURED = "Landwasser"
 
 
 class Print(NamedTuple):

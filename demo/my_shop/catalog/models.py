@@ -55,6 +55,7 @@ class Product(models.Model):
     price = models.DecimalField(max_digits=8, decimal_places=2, validators=[MinValueValidator(0)])
     stock = models.PositiveIntegerField(default=0)
     image = models.ImageField(upload_to="products/")
+    featured = models.BooleanField("large on the front page", default=False)
     created = models.DateTimeField(auto_now_add=True)
 
     objects = ProductQuerySet.as_manager()

@@ -197,7 +197,7 @@ class Scene:
             radius = (right - left) / 2
             crown = top + self.deck_height * 1.4
             pen.ellipse((left, crown, right, crown + radius * 2), fill=0)
-            pen.rectangle((left, crown + radius, right, bottom), fill=0)
+            pen.rectangle((left, crown + radius, right, max(bottom, crown + radius)), fill=0)
         self.image.paste(Image.new("RGB", mask.size, colour), mask=mask)
 
     def paint_arches(self):

@@ -21,7 +21,7 @@ def home(request):
         "catalog/home.html",
         {
             "collections": Collection.objects.all(),
-            "featured": products.first(),
+            "featured": products.filter(featured=True).first() or products.first(),
             "page": Paginator(products, PAGE_SIZE).get_page(request.GET.get("page")),
         },
     )
@@ -65,8 +65,8 @@ def product(request, slug):
 @permission_required("catalog.add_product", raise_exception=True)
 @require_http_methods(["GET", "POST"])
 def add_product(request):
-    form = ProductForm(request.POST or None, request.FILES or None)
-    if request.method == "POST" and form.is_valid():
+    form = ProductForm(request.POST, request.FILES) if request.method == "POST" else ProductForm()
+    if form.is_valid():
         item = form.save()
         messages.success(request, f"“{item.name}” is on sale now.")
         return redirect(item)

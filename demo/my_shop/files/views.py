@@ -22,9 +22,9 @@ def sha256_of(upload):
 @require_http_methods(["GET", "HEAD", "POST"])
 def dock(request):
     """Shows the page; takes a file and answers with its size and hash, as JSON to those who ask."""
-    form = DeliveryForm(request.POST or None, request.FILES or None)
+    form = DeliveryForm(request.POST, request.FILES) if request.method == "POST" else DeliveryForm()
     delivery = None
-    if request.method == "POST" and form.is_valid():
+    if form.is_valid():
         upload = form.cleaned_data["file"]
         delivery = Delivery.objects.create(
             name=upload.name, size=upload.size, sha256=sha256_of(upload)

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand
 from django.db import transaction
 from django.utils.text import slugify
 
-from catalog.assortment import COLLECTIONS, PRINTS
+from catalog.assortment import COLLECTIONS, FEATURED, PRINTS
 from catalog.models import Collection, Product
 from catalog.posters import draw
 from chat.models import Message
@@ -70,6 +70,7 @@ class Command(BaseCommand):
                 description=item.description,
                 price=item.price,
                 stock=item.stock,
+                featured=item.name == FEATURED,
             )
         if not product.image or not product.image.storage.exists(product.image.name):
             product.image.save(f"{slug}.jpg", ContentFile(draw(item.poster)))
