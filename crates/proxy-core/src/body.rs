@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body::Frame;
+use http_body::{Frame, SizeHint};
 use static_files::FileBody;
 
 /// A boxed stream of content frames.
@@ -22,6 +22,108 @@ pub enum Body {
     File(FileBody),
     /// Content that is still being made.
     Stream(BoxStream),
+}
+
+impl Body {
+    /// Content that is still being made.
+    pub fn stream(
+        stream: impl http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static,
+    ) -> Self {
+        Self::Stream(Box::pin(stream))
+    }
+
+    /// How many bytes are still to come, where that is known.
+    pub fn exact_length(&self) -> Option<u64> {
+        match self {
+            Self::Empty => Some(0),
+            Self::Bytes(bytes) => Some(bytes.len() as u64),
+            Self::File(file) => Some(file.len()),
+            Self::Stream(stream) => stream.size_hint().exact(),
+        }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Bytes(bytes) => {
+                let bytes = std::mem::take(bytes);
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
+            Self::File(file) => file.poll_chunk(cx).map(|chunk| {
+                chunk.map(|chunk| {
+                    chunk
+                        .map(Frame::data)
+                        .map_err(|error| BodyError::Io(error.into()))
+                })
+            }),
+            Self::Stream(stream) => stream.as_mut().poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Bytes(bytes) => bytes.is_empty(),
+            Self::File(file) => http_body::Body::is_end_stream(file),
+            Self::Stream(stream) => stream.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Stream(stream) => stream.size_hint(),
+            known => SizeHint::with_exact(known.exact_length().unwrap_or_default()),
+        }
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes.into())
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Self::Bytes(text.into())
+    }
+}
+
+impl From<&'static str> for Body {
+    fn from(text: &'static str) -> Self {
+        Self::Bytes(Bytes::from_static(text.as_bytes()))
+    }
+}
+
+impl From<FileBody> for Body {
+    fn from(file: FileBody) -> Self {
+        Self::File(file)
+    }
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Empty => f.write_str("Empty"),
+            Self::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
+            Self::File(file) => file.fmt(f),
+            Self::Stream(_) => f.write_str("Stream"),
+        }
+    }
 }
 
 /// Why the content ended before it was complete. The connection can then only be closed: its framing is broken.
@@ -49,6 +151,12 @@ pub enum BodyError {
         limit_bytes: u64,
         /// The directive or setting that set it.
         setting: &'static str,
+    },
+    /// More content than `Content-Length` promised.
+    #[error("content is longer than the {promised_bytes} bytes that Content-Length promised")]
+    TooLong {
+        /// The promise, in bytes.
+        promised_bytes: u64,
     },
     /// The chunked coding was broken.
     #[error("broken chunked coding: {0}")]

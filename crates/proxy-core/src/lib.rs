@@ -7,5 +7,9 @@
 //! runtime that it is called in.
 #![forbid(unsafe_code)]
 
+mod alarm;
 pub mod body;
+pub mod buffers;
+mod output;
 pub mod server;
+pub mod socket;

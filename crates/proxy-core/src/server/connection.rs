@@ -1,0 +1,208 @@
+//! What is known of a connection for all of its requests, and the letter box between the connection's task and whoever
+//! answers the request in hand.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
+
+use http::StatusCode;
+use http_wire::Version;
+use http_wire::fields::Fields;
+
+use super::content::Lent;
+
+/// What is known of a connection for all of its requests.
+pub struct Connection {
+    /// Where the connection comes from.
+    pub peer: Address,
+    /// Where it was accepted.
+    pub local: Address,
+    /// A number that no other connection of this process has (nginx's `$connection`).
+    pub serial: u64,
+    /// True when the connection is encrypted.
+    pub tls: bool,
+    /// The request that is being answered and whose response has not begun; 0 for none.
+    serving: AtomicU64,
+    ignore_abort: AtomicBool,
+    /// Somebody may leave something in `letters` at any time.
+    awaited: AtomicBool,
+    arrived: AtomicBool,
+    letters: Mutex<Letters>,
+}
+
+#[derive(Default)]
+struct Letters {
+    interim: Vec<u8>,
+    returned: Option<Box<Lent>>,
+    waker: Option<Waker>,
+}
+
+impl Connection {
+    /// A connection with the next serial number.
+    pub fn new(peer: Address, local: Address, tls: bool) -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self {
+            peer,
+            local,
+            serial: LAST.fetch_add(1, Ordering::Relaxed) + 1,
+            tls,
+            serving: AtomicU64::new(0),
+            ignore_abort: AtomicBool::new(false),
+            awaited: AtomicBool::new(false),
+            arrived: AtomicBool::new(false),
+            letters: Mutex::default(),
+        }
+    }
+
+    /// Whether the request in hand is answered to the end even when its client leaves (nginx's
+    /// `proxy_ignore_client_abort`). False at the start of each request.
+    ///
+    /// A client that closes only its sending side counts as having left, as with nginx.
+    pub fn ignore_client_abort(&self, ignore: bool) {
+        self.ignore_abort.store(ignore, Ordering::Relaxed);
+    }
+
+    pub(super) fn ignores_client_abort(&self) -> bool {
+        self.ignore_abort.load(Ordering::Relaxed)
+    }
+
+    /// The connection's task hands a request out.
+    pub(super) fn begin(&self, ordinal: u64, content_lent: bool) {
+        self.ignore_abort.store(false, Ordering::Relaxed);
+        self.awaited.store(content_lent, Ordering::Relaxed);
+        if self.arrived.swap(false, Ordering::Relaxed) {
+            *self.letters() = Letters::default();
+        }
+        self.serving.store(ordinal, Ordering::Release);
+    }
+
+    /// The response begins: nothing can be sent ahead of it any more.
+    pub(super) fn responding(&self) {
+        self.serving.store(0, Ordering::Release);
+    }
+
+    /// Asks to be woken when something arrives, if anybody could send something.
+    pub(super) fn await_letters(&self, cx: &Context<'_>) {
+        if self.awaited.load(Ordering::Acquire) {
+            let mut letters = self.letters();
+            if !letters
+                .waker
+                .as_ref()
+                .is_some_and(|waker| waker.will_wake(cx.waker()))
+            {
+                letters.waker = Some(cx.waker().clone());
+            }
+        }
+    }
+
+    /// Interim responses to be written.
+    pub(super) fn take_interim(&self) -> Option<Vec<u8>> {
+        if !self.arrived.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut letters = self.letters();
+        self.arrived
+            .store(letters.returned.is_some(), Ordering::Release);
+        Some(std::mem::take(&mut letters.interim)).filter(|bytes| !bytes.is_empty())
+    }
+
+    /// The content that was given back.
+    pub(super) fn take_returned(&self) -> Option<Box<Lent>> {
+        if !self.arrived.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut letters = self.letters();
+        self.arrived
+            .store(!letters.interim.is_empty(), Ordering::Release);
+        letters.returned.take()
+    }
+
+    pub(super) fn give_back(&self, lent: Box<Lent>) {
+        self.post(|letters| letters.returned = Some(lent));
+    }
+
+    /// Leaves bytes to be written ahead of the response to request `ordinal`; false when that has begun already.
+    pub(super) fn send_ahead(&self, ordinal: u64, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let open = self.serving.load(Ordering::Acquire) == ordinal;
+        if open {
+            self.post(|letters| write(&mut letters.interim));
+        }
+        open
+    }
+
+    fn post(&self, put: impl FnOnce(&mut Letters)) {
+        let mut letters = self.letters();
+        put(&mut letters);
+        self.arrived.store(true, Ordering::Release);
+        let waker = letters.waker.take();
+        drop(letters);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn letters(&self) -> MutexGuard<'_, Letters> {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("serial", &self.serial)
+            .field("peer", &self.peer)
+            .field("local", &self.local)
+            .field("tls", &self.tls)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// TCP.
+    Inet(SocketAddr),
+    /// A unix socket; the path when it has one.
+    Unix(Option<Arc<Path>>),
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Inet(address) => address.fmt(f),
+            Self::Unix(Some(path)) => write!(f, "unix:{}", path.display()),
+            Self::Unix(None) => f.write_str("unix:"),
+        }
+    }
+}
+
+/// Sends interim responses ahead of the response to one request; does nothing once that has begun.
+#[derive(Clone)]
+pub struct Interim {
+    connection: Arc<Connection>,
+    ordinal: u64,
+    allowed: bool,
+}
+
+impl Interim {
+    pub(super) fn new(connection: &Arc<Connection>, ordinal: u64, version: Version) -> Self {
+        connection.awaited.store(true, Ordering::Release);
+        Self {
+            connection: connection.clone(),
+            ordinal,
+            allowed: version == Version::Http11,
+        }
+    }
+
+    /// Sends one; false when it could not be: the status is not 1xx (or 101), the client speaks HTTP/1.0
+    /// (RFC 9110 §15.2), or the response has begun.
+    pub fn send(&self, status: StatusCode, fields: &Fields) -> bool {
+        let may =
+            self.allowed && status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS;
+        may && self.connection.send_ahead(self.ordinal, |out| {
+            super::http1::encode_interim(status, fields, out);
+        })
+    }
+}

@@ -1,0 +1,226 @@
+//! One request and its response: ask the service, watch the client meanwhile, send what the service says.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
+use http::{Method, StatusCode};
+use http_wire::body::{self, Framing as ContentFraming};
+use http_wire::head::RequestHead;
+use http_wire::{Known, Version, chunked};
+
+use super::encode::{self, Asked, Framing};
+use super::finish::Tunnel;
+use super::hear::Heard;
+use super::reader::Reader;
+use super::{Busy, Line, Next, Unsent};
+use crate::body::Body;
+use crate::server::content::{Coding, Content, Lent};
+use crate::server::service::{Refusal, Request, Response, Service};
+
+/// Responses to pipelined requests are gathered up to this many bytes.
+const GATHER_MAX: usize = 64 * 1024;
+
+impl<S: Service> Busy<S> {
+    /// Has a request answered and sends the answer (which may stay in `output` when more requests wait).
+    pub(super) async fn exchange(&mut self, service: &S, line: &mut Line, heard: Heard) -> Next<S> {
+        let Heard {
+            head,
+            head_bytes,
+            received,
+        } = heard;
+        let framing = match body::request_framing(&head) {
+            Ok(framing) => framing,
+            Err(error) => {
+                return self
+                    .refuse(service, line, &Refusal::Framing(error), &head)
+                    .await;
+            }
+        };
+        line.ordinal += 1;
+        let (method, version) = (head.method.clone(), head.version);
+        let client_stays = wants_to_stay(&head);
+        let content = self.content(line, framing, &head);
+        let mut reader = Reader::new(!content.is_end());
+        line.connection.begin(line.ordinal, !content.is_end());
+        let connection = line.connection.clone();
+        let request = Request {
+            head,
+            content,
+            connection,
+            ordinal: line.ordinal,
+            received,
+            head_bytes,
+        };
+
+        let answer = {
+            let mut serving = pin!(service.serve(request));
+            poll_fn(|cx| match serving.as_mut().poll(cx) {
+                Poll::Ready(answer) => Poll::Ready(Some(answer)),
+                Poll::Pending => reader
+                    .poll_gone(cx, line, &mut self.input, &mut self.output)
+                    .map(|_| None),
+            })
+            .await
+        };
+        line.connection.responding();
+        let Some((response, record)) = answer else {
+            return Next::Close;
+        };
+        if let Some(interim) = line.connection.take_interim() {
+            self.output.push_slice(&interim);
+        }
+        reader.collect(&line.connection, &mut self.input);
+        let keep_alive = client_stays
+            && line.ordinal < line.limits.keep_alive_requests
+            && !line.limits.keep_alive_timeout.is_zero()
+            && !line.drain.started()
+            && reader.may_stay(&line.limits);
+        let start = self.output.queued_total();
+        let unsent = Unsent {
+            record,
+            start,
+            head_end: start,
+            end: start,
+            request_bytes: head_bytes,
+            outcome: None,
+        };
+        self.respond(
+            service,
+            line,
+            Asked {
+                method: &method,
+                version,
+                keep_alive,
+            },
+            response,
+            unsent,
+            reader,
+        )
+        .await
+    }
+
+    /// Sends a response and settles what its request left behind.
+    async fn respond(
+        &mut self,
+        service: &S,
+        line: &mut Line,
+        asked: Asked<'_>,
+        mut response: Response,
+        mut unsent: Unsent<S::Record>,
+        mut reader: Reader,
+    ) -> Next<S> {
+        if response.ending.close_unanswered {
+            self.unsent.push(unsent);
+            let _ = self.flush(service, line).await;
+            return Next::Close;
+        }
+        repair(&mut response);
+        let decided = encode::decide(asked, &response);
+        self.output
+            .write_with(|out| encode::head(asked, decided, &response, out));
+        unsent.head_end = self.output.queued_total();
+        line.idle = response.ending.keep_alive_timeout;
+        let pause = response
+            .ending
+            .send_timeout
+            .unwrap_or(line.limits.send_timeout);
+        if decided.framing == Framing::Upgrade {
+            unsent.end = unsent.head_end;
+            return self.upgrade(service, line, unsent, response.upgrade).await;
+        }
+        unsent.outcome = self
+            .send(line, &mut reader, response.body, decided.framing, pause)
+            .await
+            .err();
+        unsent.end = self.output.queued_total();
+        reader.collect(&line.connection, &mut self.input);
+        unsent.request_bytes += reader.wire_bytes();
+        let failed = unsent.outcome.is_some();
+        self.unsent.push(unsent);
+        if failed {
+            return self.cut(service, line, decided.framing).await;
+        }
+        if decided.keep_alive
+            && reader.is_settled()
+            && !self.input.is_empty()
+            && self.output.pending() < GATHER_MAX
+        {
+            return Next::Stay;
+        }
+        if self.flush(service, line).await.is_err() {
+            return Next::Close;
+        }
+        self.settle(line, reader, decided.keep_alive).await
+    }
+
+    /// The content of a request, with the read half if there is any.
+    fn content(&mut self, line: &Line, framing: ContentFraming, head: &RequestHead) -> Content {
+        let coding = match framing {
+            ContentFraming::Length(length) if length > 0 => Coding::Length(length),
+            ContentFraming::Chunked => Coding::Chunked(Box::new(chunked::Decoder::new(
+                chunked::ChunkLimits::default(),
+            ))),
+            _ => return Content::empty(),
+        };
+        let buffered = self.input.take();
+        let expects = buffered.is_empty() && head.expects_continue();
+        let lent = Lent::new(line.socket.clone(), buffered, coding, expects);
+        Content::reading(line.connection.clone(), line.ordinal, lent)
+    }
+
+    /// Hands the connection over to another protocol.
+    async fn upgrade(
+        &mut self,
+        service: &S,
+        line: &mut Line,
+        unsent: Unsent<S::Record>,
+        taker: Option<crate::server::UpgradeFn>,
+    ) -> Next<S> {
+        if let Some(taker) = taker
+            && self
+                .write_out(line, false, line.limits.send_timeout)
+                .await
+                .is_ok()
+        {
+            self.report(service);
+            let ahead = self.input.take();
+            return Next::Tunnel(Box::new(Tunnel::new(&line.socket, ahead, taker, unsent)));
+        }
+        self.unsent.push(unsent);
+        let _ = self.flush(service, line).await;
+        Next::Close
+    }
+}
+
+/// Whether the client wants the connection to stay (RFC 9112 §9.3).
+fn wants_to_stay(head: &RequestHead) -> bool {
+    if !head.fields.known_names().contains(Known::Connection) {
+        return head.version == Version::Http11;
+    }
+    let says = |option| head.fields.contains_token(Known::Connection, option);
+    !says("close") && (head.version == Version::Http11 || says("keep-alive"))
+}
+
+/// A final response can't have an interim status; what a service means by one can't be known.
+fn repair(response: &mut Response) {
+    if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
+        response.status = StatusCode::INTERNAL_SERVER_ERROR;
+        response.body = Body::Empty;
+    }
+}
+
+impl Asked<'_> {
+    /// What is asked when the request was not understood.
+    pub(super) fn nothing(head: &RequestHead) -> Asked<'_> {
+        Asked {
+            method: if head.method == Method::HEAD {
+                &Method::HEAD
+            } else {
+                &Method::GET
+            },
+            version: head.version,
+            keep_alive: false,
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! One HTTP/1.0 or HTTP/1.1 connection, from its first byte to its last.
+//!
+//! ```text
+//!          ┌────────────── rest: no buffer, no box ◄───────────────┐
+//!          ▼                                                       │
+//!   hear a head ──► exchange: ask the service ──► send ──► settle ─┤ keep-alive
+//!      │   ▲              watch the client        body    unread   │
+//!      │   └──────────────── pipelined ◄───────────────── content ─┘
+//!      ▼                                                     │
+//!    refuse ─────────────────────────────────────────────► close, lingering where it must
+//! ```
+//!
+//! While a connection rests, its task holds a few hundred bytes. The rest of the state lives in a box between the first byte
+//! of a request and the last of its response.
+
+mod date;
+mod encode;
+mod exchange;
+mod finish;
+mod hear;
+mod input;
+mod reader;
+mod send;
+
+use std::future::{Future, poll_fn};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+pub(super) use encode::encode_interim;
+use input::Input;
+
+use super::connection::Connection;
+use super::drain::{Drain, Watch};
+use super::service::{Limits, Outcome, Sent, Service};
+use crate::alarm::Alarm;
+use crate::output::Output;
+use crate::socket::Socket;
+
+/// How long a connection that has not sent its first byte may go on to wait after a drain has started: its request may be on
+/// the way, and unlike that of a reused connection nobody would repeat it.
+const NEWCOMER_GRACE: Duration = Duration::from_millis(500);
+
+/// Serves a connection until it ends. Spawn it: one task per connection.
+///
+/// The future is small; it needs a tokio runtime with I/O and time. After `drain` has started it ends as soon as the request in
+/// hand is answered. Dropping it cuts the connection.
+pub fn serve_connection<S: Service>(
+    socket: Socket,
+    connection: Arc<Connection>,
+    service: Arc<S>,
+    drain: &Drain,
+) -> impl Future<Output = ()> + Send + use<S> {
+    let limits = service.limits(&connection);
+    let line = Line {
+        socket: Arc::new(socket),
+        connection,
+        limits,
+        drain: drain.watch(),
+        alarm: Alarm::default(),
+        ordinal: 0,
+        idle: None,
+    };
+    run(service, line)
+}
+
+/// What a connection holds for all of its life.
+struct Line {
+    socket: Arc<Socket>,
+    connection: Arc<Connection>,
+    limits: Arc<Limits>,
+    drain: Watch,
+    alarm: Alarm,
+    /// Requests so far.
+    ordinal: u64,
+    /// How long it may be idle after the last response, where that response said.
+    idle: Option<Duration>,
+}
+
+/// What a connection holds between the first byte of a request and the last of its response.
+struct Busy<S: Service> {
+    input: Input,
+    output: Output,
+    /// Responses that are in `output`, in order.
+    unsent: SmallVec<[Unsent<S::Record>; 1]>,
+}
+
+/// A response on its way, as places in the count of all bytes put out.
+struct Unsent<R> {
+    record: R,
+    start: u64,
+    head_end: u64,
+    end: u64,
+    request_bytes: u64,
+    outcome: Option<Outcome>,
+}
+
+/// How a connection goes on.
+enum Next<S: Service> {
+    /// With another request.
+    Stay,
+    /// Not at all.
+    Close,
+    /// With another protocol.
+    Tunnel(Box<finish::Tunnel<S::Record>>),
+}
+
+async fn run<S: Service>(service: Arc<S>, mut line: Line) {
+    while line.rest().await {
+        match Box::pin(busy(&*service, &mut line)).await {
+            Next::Stay => {}
+            Next::Close => return,
+            Next::Tunnel(tunnel) => {
+                let (record, sent) = tunnel.run().await;
+                return service.sent(record, &sent);
+            }
+        }
+    }
+}
+
+impl Line {
+    /// Waits for the first byte of a request; false when the connection ends instead.
+    async fn rest(&mut self) -> bool {
+        let newcomer = self.ordinal == 0;
+        let span = if newcomer {
+            self.limits.head_timeout
+        } else {
+            self.idle.unwrap_or(self.limits.keep_alive_timeout)
+        };
+        let mut draining = false;
+        self.alarm.clear();
+        let next = poll_fn(|cx| {
+            if self.socket.poll_readable(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            if !draining && self.drain.poll(cx).is_ready() {
+                if !newcomer {
+                    return Poll::Ready(false);
+                }
+                draining = true;
+                self.alarm.set_after(NEWCOMER_GRACE);
+            }
+            if !self.alarm.is_set() {
+                self.alarm.set_after(span);
+            }
+            self.alarm.poll(cx).map(|()| false)
+        })
+        .await;
+        self.alarm.clear();
+        next
+    }
+}
+
+/// Serves requests until there is nothing more to read for now.
+async fn busy<S: Service>(service: &S, line: &mut Line) -> Next<S> {
+    let mut busy = Busy::<S> {
+        input: Input::default(),
+        output: Output::default(),
+        unsent: SmallVec::new(),
+    };
+    match poll_fn(|cx| Poll::Ready(busy.input.poll_fill(cx, &line.socket))).await {
+        Poll::Pending => return Next::Stay,
+        Poll::Ready(Ok(read)) if read > 0 => {}
+        Poll::Ready(_) => return Next::Close,
+    }
+    let next = loop {
+        match busy.request(service, line).await {
+            Next::Stay if busy.input.is_empty() => {
+                break if busy.flush(service, line).await.is_ok() {
+                    Next::Stay
+                } else {
+                    Next::Close
+                };
+            }
+            Next::Stay => {}
+            end => break end,
+        }
+    };
+    busy.report(service);
+    next
+}
+
+impl<S: Service> Busy<S> {
+    /// Tells the service what became of the responses, as far as that is known: those that are written, and, when the
+    /// connection ends, the others.
+    fn report(&mut self, service: &S) {
+        let written = self.output.written_total();
+        for unsent in self.unsent.drain(..) {
+            let upto = |end: u64| written.min(end);
+            let sent = Sent {
+                bytes: upto(unsent.end) - unsent.start.min(written),
+                body_bytes: upto(unsent.end).saturating_sub(unsent.head_end),
+                request_bytes: unsent.request_bytes,
+                outcome: match unsent.outcome {
+                    Some(outcome) => outcome,
+                    None if written >= unsent.end => Outcome::Complete,
+                    None => Outcome::ClientGone,
+                },
+            };
+            service.sent(unsent.record, &sent);
+        }
+    }
+
+    /// Writes everything out and reports it.
+    async fn flush(&mut self, service: &S, line: &mut Line) -> Result<(), Failed> {
+        let result = self.write_out(line, false, line.limits.send_timeout).await;
+        if let Err(failed) = &result {
+            self.blame(*failed);
+        }
+        self.report(service);
+        result
+    }
+
+    /// Notes why the responses that are not written yet never will be.
+    fn blame(&mut self, failed: Failed) {
+        let written = self.output.written_total();
+        for unsent in self
+            .unsent
+            .iter_mut()
+            .filter(|unsent| unsent.end > written && unsent.outcome.is_none())
+        {
+            unsent.outcome = Some(match failed {
+                Failed::Gone => Outcome::ClientGone,
+                Failed::Slow => Outcome::SendTimeout,
+            });
+        }
+    }
+
+    /// Writes everything out; `more` follows at once.
+    async fn write_out(
+        &mut self,
+        line: &mut Line,
+        more: bool,
+        pause: Duration,
+    ) -> Result<(), Failed> {
+        let mut seen = None;
+        let result = poll_fn(|cx| {
+            if let Poll::Ready(result) = self.output.poll_flush(cx, &line.socket, more) {
+                return Poll::Ready(result.map_err(|_| Failed::Gone));
+            }
+            let written = self.output.written_total();
+            if seen.replace(written) != Some(written) {
+                line.alarm.set_after(pause);
+            }
+            line.alarm.poll(cx).map(|()| Err(Failed::Slow))
+        })
+        .await;
+        line.alarm.clear();
+        result
+    }
+}
+
+/// Why nothing more can be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failed {
+    /// The client closed or reset.
+    Gone,
+    /// The client took nothing for too long.
+    Slow,
+}

@@ -1,0 +1,220 @@
+//! Accepting connections from a socket that other threads and processes accept from too.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::event::epoll;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::connection::{Address, Connection};
+use super::drain::Drain;
+use super::http1::serve_connection;
+use super::service::Service;
+use crate::socket::{Socket, register};
+
+/// How long accepting rests when the process has no descriptor or memory left: nginx's `accept_mutex_delay`.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(500);
+
+/// A listening TCP or unix stream socket, in one thread's runtime.
+///
+/// Any number of threads and processes may have a listener for the same socket. Each waits for it with `EPOLLEXCLUSIVE`.
+pub struct Listener {
+    /// An epoll instance of our own around the socket, since the runtime's can't be asked for `EPOLLEXCLUSIVE`.
+    ready: AsyncFd<OwnedFd>,
+    socket: OwnedFd,
+    local: Address,
+    inet: bool,
+}
+
+/// A connection that was accepted.
+pub struct Accepted {
+    /// Its socket.
+    pub socket: Socket,
+    /// Who it is from.
+    pub peer: Address,
+    /// Where it was accepted.
+    pub local: Address,
+}
+
+impl Listener {
+    /// Takes a listening socket (`std::net::TcpListener`, `std::os::unix::net::UnixListener`, or one that was handed over). Makes
+    /// it non-blocking.
+    ///
+    /// # Errors
+    /// What the operating system says; also when the socket is neither TCP nor unix.
+    pub fn new(socket: impl Into<OwnedFd>) -> io::Result<Self> {
+        let socket = socket.into();
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        let name = rustix::net::getsockname(&socket)?;
+        let local = address(&name)?;
+        let inet = name.address_family() != AddressFamily::UNIX;
+        let inner = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        epoll::add(
+            &inner,
+            &socket,
+            epoll::EventData::new_u64(0),
+            epoll::EventFlags::IN | epoll::EventFlags::EXCLUSIVE,
+        )?;
+        let ready = register(inner, Interest::READABLE)?;
+        Ok(Self {
+            ready,
+            socket,
+            local,
+            inet,
+        })
+    }
+
+    /// Where it listens.
+    pub fn local(&self) -> &Address {
+        &self.local
+    }
+
+    /// The next connection. Cancel safe.
+    ///
+    /// Connections that were closed before they were accepted are passed over. When the process has run out of descriptors or
+    /// memory, it waits for half a second, so that the rest can be served, and tries again.
+    ///
+    /// # Errors
+    /// Errors of the listening socket itself; it is of no use after them.
+    pub async fn accept(&self) -> io::Result<Accepted> {
+        loop {
+            let mut guard = self.ready.readable().await?;
+            match rustix::net::acceptfrom_with(
+                &self.socket,
+                SocketFlags::NONBLOCK | SocketFlags::CLOEXEC,
+            ) {
+                Ok((socket, peer)) => {
+                    guard.retain_ready();
+                    if let Some(accepted) = self.accepted(socket, peer)? {
+                        return Ok(accepted);
+                    }
+                }
+                Err(Errno::AGAIN) => {
+                    self.rearm();
+                    guard.clear_ready();
+                }
+                Err(error) if is_of_one_connection(error) => guard.retain_ready(),
+                Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                    guard.retain_ready();
+                    tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Accepts connections and serves each in a task of its own, until `drain` starts.
+    ///
+    /// After each connection it lets other tasks run, so that a connection is read before the next is taken: what one thread
+    /// does not get to, another takes.
+    ///
+    /// # Errors
+    /// As [`Listener::accept`].
+    pub async fn serve<S: Service>(&self, service: Arc<S>, drain: &Drain) -> io::Result<()> {
+        let begun = drain.begun();
+        tokio::pin!(begun);
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = &mut begun => return Ok(()),
+                accepted = self.accept() => accepted?,
+            };
+            let Accepted {
+                socket,
+                peer,
+                local,
+            } = accepted;
+            let connection = Arc::new(Connection::new(peer, local, false));
+            tokio::spawn(serve_connection(socket, connection, service.clone(), drain));
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Takes the event off the inner epoll instance, so that the next connection makes a new one.
+    fn rearm(&self) {
+        let mut events = [epoll::Event {
+            flags: epoll::EventFlags::empty(),
+            data: epoll::EventData::new_u64(0),
+        }];
+        let _ = epoll::wait(
+            &self.ready,
+            &mut events[..],
+            Some(&rustix::time::Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            }),
+        );
+    }
+
+    /// `None` when the connection is broken already.
+    fn accepted(
+        &self,
+        socket: OwnedFd,
+        peer: Option<SocketAddrAny>,
+    ) -> io::Result<Option<Accepted>> {
+        let mut local = self.local.clone();
+        if self.inet {
+            let _ = rustix::net::sockopt::set_tcp_nodelay(&socket, true);
+            if matches!(&self.local, Address::Inet(address) if address.ip().is_unspecified()) {
+                match rustix::net::getsockname(&socket) {
+                    Ok(name) => local = address(&name)?,
+                    Err(_) => return Ok(None),
+                }
+            }
+        }
+        let peer = match peer {
+            Some(peer) if self.inet => address(&peer)?,
+            _ if self.inet => return Ok(None),
+            _ => Address::Unix(None),
+        };
+        Ok(Some(Accepted {
+            socket: Socket::from_nonblocking(socket)?,
+            peer,
+            local,
+        }))
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Errors that concern the connection that was to be accepted, not the listening socket (accept(2)).
+fn is_of_one_connection(error: Errno) -> bool {
+    matches!(
+        error,
+        Errno::INTR
+            | Errno::CONNABORTED
+            | Errno::NETDOWN
+            | Errno::PROTO
+            | Errno::NOPROTOOPT
+            | Errno::HOSTDOWN
+            | Errno::NONET
+            | Errno::HOSTUNREACH
+            | Errno::OPNOTSUPP
+            | Errno::NETUNREACH
+            | Errno::PERM
+    )
+}
+
+fn address(name: &SocketAddrAny) -> io::Result<Address> {
+    if let Ok(address) = SocketAddr::try_from(name.clone()) {
+        return Ok(Address::Inet(address));
+    }
+    let unix = SocketAddrUnix::try_from(name.clone())
+        .map_err(|_| io::Error::other("the socket is neither TCP nor a unix socket"))?;
+    let path = unix
+        .path()
+        .map(|path| Arc::from(Path::new(std::ffi::OsStr::from_bytes(path.to_bytes()))));
+    Ok(Address::Unix(path))
+}

@@ -1,0 +1,200 @@
+//! A connected stream socket, non-blocking and registered with the runtime: what both sides of the engine read and write.
+//!
+//! Reading and writing take `&self`, so that the content of a request can be read while its response is written. Each
+//! direction remembers one waiting task. Knows nothing of HTTP. TLS will be a second kind of [`Socket`] behind the same
+//! methods; only [`Socket::can_sendfile`] will then answer differently.
+
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::task::{Context, Poll, ready};
+
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// A connected TCP or unix stream socket.
+pub struct Socket {
+    fd: AsyncFd<OwnedFd>,
+}
+
+/// What is known about reading without having read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readable {
+    /// Bytes may be there.
+    Bytes,
+    /// The peer has closed its sending side; bytes sent before may still be there.
+    PeerClosed,
+}
+
+impl Socket {
+    /// Registers a connected socket with the runtime in which it is called; makes it non-blocking.
+    ///
+    /// # Errors
+    /// What the operating system says to `fcntl` or `epoll_ctl`.
+    pub fn new(fd: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        Self::from_nonblocking(fd)
+    }
+
+    /// Like [`Socket::new`] for a descriptor that is non-blocking already.
+    ///
+    /// # Errors
+    /// What the operating system says to `epoll_ctl`.
+    pub fn from_nonblocking(fd: OwnedFd) -> io::Result<Self> {
+        Ok(Self {
+            fd: register(fd, Interest::READABLE | Interest::WRITABLE)?,
+        })
+    }
+
+    /// Reads into the free capacity of `buf` (which must have some) and says how much came; 0 is the end.
+    pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+        let room = buf.capacity() - buf.len();
+        self.poll_recv(cx, room, |fd| {
+            Ok(rustix::net::recv(fd, spare_capacity(buf), RecvFlags::empty())?.0)
+        })
+    }
+
+    /// Reads over `buf` and says how much came; 0 is the end.
+    pub fn poll_read_slice(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.poll_recv(cx, buf.len(), |fd| {
+            Ok(rustix::net::recv(fd, &mut *buf, RecvFlags::empty())?.0)
+        })
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        room: usize,
+        mut recv: impl FnMut(BorrowedFd<'_>) -> Result<usize, Errno>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let mut guard = ready!(self.fd.poll_read_ready(cx))?;
+            match recv(self.fd.as_fd()) {
+                Ok(read) => {
+                    // A short read emptied the socket: epoll will tell of more, no second read is needed to learn that.
+                    if read > 0 && read < room {
+                        guard.clear_ready();
+                    }
+                    return Poll::Ready(Ok(read));
+                }
+                Err(Errno::AGAIN) => guard.clear_ready(),
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+
+    /// Waits until reading would tell something.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readable>> {
+        let guard = ready!(self.fd.poll_read_ready(cx))?;
+        let closed = guard.ready().is_read_closed();
+        Poll::Ready(Ok(if closed {
+            Readable::PeerClosed
+        } else {
+            Readable::Bytes
+        }))
+    }
+
+    /// Writes from the start of `parts` and says how much went. `more` tells the kernel that more follows at once, so
+    /// that it may wait to fill the segment.
+    pub fn poll_write(
+        &self,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+        more: bool,
+    ) -> Poll<io::Result<usize>> {
+        let flags = if more {
+            SendFlags::NOSIGNAL | SendFlags::MORE
+        } else {
+            SendFlags::NOSIGNAL
+        };
+        let wanted: usize = parts.iter().map(|part| part.len()).sum();
+        loop {
+            let mut guard = ready!(self.fd.poll_write_ready(cx))?;
+            let result = match parts {
+                [one] => rustix::net::send(&self.fd, one, flags),
+                _ => rustix::net::sendmsg(
+                    &self.fd,
+                    parts,
+                    &mut SendAncillaryBuffer::default(),
+                    flags,
+                ),
+            };
+            match result {
+                Ok(written) => {
+                    if written < wanted {
+                        guard.clear_ready();
+                    }
+                    return Poll::Ready(Ok(written));
+                }
+                Err(Errno::AGAIN) => guard.clear_ready(),
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+
+    /// Whether [`Socket::poll_sendfile`] can be used: the bytes of the connection are the bytes of the file.
+    pub fn can_sendfile(&self) -> bool {
+        true
+    }
+
+    /// Sends up to `count` bytes of `file` from `offset` and says how much went; 0 is the end of the file.
+    pub fn poll_sendfile(
+        &self,
+        cx: &mut Context<'_>,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        count: usize,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let mut guard = ready!(self.fd.poll_write_ready(cx))?;
+            let mut position = offset;
+            match rustix::fs::sendfile(&self.fd, file, Some(&mut position), count) {
+                Ok(sent) => return Poll::Ready(Ok(sent)),
+                Err(Errno::AGAIN) => guard.clear_ready(),
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+
+    /// Closes a direction; an error (the peer was faster) does not matter to anybody.
+    pub fn shutdown(&self, how: Shutdown) {
+        let how = match how {
+            Shutdown::Read => rustix::net::Shutdown::Read,
+            Shutdown::Write => rustix::net::Shutdown::Write,
+            Shutdown::Both => rustix::net::Shutdown::Both,
+        };
+        let _ = rustix::net::shutdown(&self.fd, how);
+    }
+
+    /// Makes the close that follows a reset (RST), which throws away what is unsent. Nothing on unix sockets.
+    pub fn reset_on_close(&self) {
+        let _ = rustix::net::sockopt::set_socket_linger(&self.fd, Some(std::time::Duration::ZERO));
+    }
+}
+
+/// Registers a descriptor with the runtime.
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe because a foreign type may close its descriptor early; an OwnedFd that nobody else has can't"
+)]
+pub(crate) fn register(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(fd, interest)
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl std::fmt::Debug for Socket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Socket").field(self.fd.get_ref()).finish()
+    }
+}
