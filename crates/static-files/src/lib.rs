@@ -9,6 +9,8 @@ mod opened;
 mod read;
 mod relative;
 mod root;
+mod types;
+mod variants;
 mod walk;
 
 pub use body::{FileBody, Part, Segment};
@@ -18,3 +20,5 @@ pub use open::{Lookup, Symlinks};
 pub use opened::{Kind, Metadata, Opened, SmallRead};
 pub use read::ReadError;
 pub use root::{Resolved, Root, RootOptions};
+pub use types::{EXTENSION_MAX, Types, extension};
+pub use variants::{Chosen, Coding, Freshness, Variants};
