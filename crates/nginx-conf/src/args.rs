@@ -62,8 +62,8 @@ impl<'a> Args<'a> {
     }
 
     /// How many statements stand before it in its block: keeps the order of directives that are kept apart, such as the steps
-    /// of a rewrite and the blocks (see [`Level::position`](crate::Level::position)) between them.
-    pub fn position(&self) -> usize {
+    /// of a rewrite and the blocks (see [`Level::order`](crate::Level::order)) between them.
+    pub fn order(&self) -> usize {
         self.position
     }
 

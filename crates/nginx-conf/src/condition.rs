@@ -67,8 +67,8 @@ impl Condition {
             [variable, ..] if variable.text().len() > 1 && variable.text().starts_with('$') => {
                 Condition::of_variable(&words)
             }
-            [other, ..] => Err(invalid(*other)),
-            [] => Err(invalid(whole[0])),
+            [other, ..] => Err(invalid(*other).help(PARENTHESES)),
+            [] => Err(args.wrong_count()),
         }
     }
 
@@ -136,20 +136,27 @@ fn inside_parentheses<'a>(whole: &[Arg<'a>]) -> Result<Vec<Arg<'a>>, Fault> {
         return Err(Fault::new("invalid condition \"\"").help(PARENTHESES));
     };
     let mut words = whole.to_vec();
-    words[0] = first
+    let opened = first
         .strip_prefix("(")
         .ok_or_else(|| invalid(*first).help(PARENTHESES))?;
-    if !last.text().ends_with(')') {
-        return Err(invalid(*last).help(PARENTHESES));
+    match opened.text() {
+        "" => drop(words.remove(0)),
+        _ => words[0] = opened,
     }
-    let end = words.len() - 1;
-    words[end] = words[end].part(0, words[end].text().len() - 1);
-    // a parenthesis that stood alone leaves an empty word; one in quotes doesn't
-    if words.len() > 1 && words[end].text().is_empty() && last.text() == ")" {
+    let Some(end) = words.last_mut() else {
+        return Err(invalid(*last).help(PARENTHESES));
+    };
+    let width = end.text().len();
+    if !end.text().ends_with(')') {
+        return Err(invalid(*end).help(PARENTHESES));
+    }
+    *end = end.part(0, width - 1);
+    if width == 1 {
         words.pop();
     }
-    if first.text() == "(" && words.len() > 1 {
-        words.remove(0);
+    if words.is_empty() {
+        let parenthesis = last.part(last.text().len() - 1, last.text().len());
+        return Err(invalid(parenthesis).help(PARENTHESES));
     }
     Ok(words)
 }

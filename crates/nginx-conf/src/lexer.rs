@@ -14,7 +14,11 @@ pub(crate) enum Token {
     Semicolon(Span),
     Open(Span),
     Close(Span),
-    End(Span),
+    End {
+        at: Span,
+        /// Whether the end came in the midst of a word and was reported.
+        told: bool,
+    },
 }
 
 /// Reads one file. Never fails: a fault is reported and reading goes on behind it.
@@ -48,7 +52,12 @@ impl<'t> Lexer<'t> {
         loop {
             let here = self.mark();
             match self.peek() {
-                None => return Token::End(self.since(here)),
+                None => {
+                    return Token::End {
+                        at: here,
+                        told: false,
+                    };
+                }
                 Some(b' ' | b'\t' | b'\r' | b'\n') => self.bump(),
                 Some(b'#') => self.skip_comment(),
                 Some(b';') => return Token::Semicolon(self.single()),
@@ -144,47 +153,68 @@ impl<'t> Lexer<'t> {
         let raw = &self.text[start.start as usize + 1..self.at];
         if self.peek().is_none() {
             faults.push(self.unclosed(start, close as char));
-            return Token::End(self.mark());
+            return Token::End {
+                at: self.mark(),
+                told: true,
+            };
         }
         self.bump();
         let span = self.since(start);
         let token = self.word(raw, Some(quote), span, faults);
-        self.demand_separator(span, faults);
-        token
+        if self.at_separator() {
+            return token;
+        }
+        faults.push(self.no_separator(span));
+        self.joined(token, faults)
     }
 
-    /// nginx wants a blank, `;`, `{` or `)` behind a closing quote.
-    fn demand_separator(&self, word: Span, faults: &mut Faults) {
-        let Some(byte) = self.peek() else { return };
-        if matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b';' | b'{' | b')') {
-            return;
+    /// What follows a closing quote without a blank is taken for a part of the word, so that the fault stays the only one.
+    fn joined(&mut self, token: Token, faults: &mut Faults) -> Token {
+        match (token, self.bare(faults)) {
+            (Token::Word(first), Token::Word(rest)) => Token::Word(Word {
+                text: first.text + &rest.text,
+                span: first.span.to(rest.span),
+                escaped: true,
+                ..first
+            }),
+            (token, _) => token,
         }
+    }
+
+    /// nginx wants a blank, `;`, `{` or `)` behind a closing quote. A `}` is left to the parser, which says the same of it.
+    fn at_separator(&self) -> bool {
+        match self.peek() {
+            None => true,
+            Some(byte) => matches!(
+                byte,
+                b' ' | b'\t' | b'\r' | b'\n' | b';' | b'{' | b'}' | b')'
+            ),
+        }
+    }
+
+    fn no_separator(&self, word: Span) -> Fault {
         let rest = self.text[self.at..].utf8_chunks().next();
         let character = rest
             .and_then(|chunk| chunk.valid().chars().next())
             .unwrap_or(char::REPLACEMENT_CHARACTER);
-        let mut fault = Fault::new(format!("unexpected \"{character}\"")).at(Span {
+        let fault = Fault::new(format!("unexpected \"{character}\"")).at(Span {
             len: character.len_utf8() as u32,
             ..self.mark()
         });
-        fault = if self.line > word.line {
+        if self.line > word.line {
             fault.help(format!(
                 "the quoted word that ends here began on line {}; is a quote missing there?",
                 word.line
             ))
         } else {
             fault.help("put the quotes around the whole word, or a space or \";\" behind the closing quote")
-        };
-        faults.push(fault);
+        }
     }
 
     fn unclosed(&self, start: Span, quote: char) -> Fault {
         Fault::new("unexpected end of file, expecting \";\" or \"}\"")
             .at(self.mark())
-            .note(
-                Span { len: 1, ..start },
-                format!("this {quote} is never closed"),
-            )
+            .note(Span { len: 1, ..start }, "this quote is never closed")
             .help(format!(
                 "close the quoted word that begins with {quote} on line {}",
                 start.line

@@ -152,6 +152,9 @@ impl Run<'_> {
                     self.nothing_before(at, reader, into);
                 }
                 Token::Semicolon(_) => self.finish(std::mem::take(&mut words), into),
+                Token::Open(brace) if reader.repetition_at(brace, &words) => {
+                    self.join_repetition(&mut words, brace, reader);
+                }
                 Token::Open(brace) => {
                     let ended = self.block(std::mem::take(&mut words), brace, reader, into);
                     if ended == Ending::Reported {
@@ -166,9 +169,10 @@ impl Run<'_> {
                     }
                     return Ending::Brace(brace);
                 }
-                Token::End(end) if words.is_empty() => return Ending::File(end),
-                Token::End(end) => {
-                    self.end_within(end, words, reader);
+                Token::End { told: true, .. } => return Ending::Reported,
+                Token::End { at, .. } if words.is_empty() => return Ending::File(at),
+                Token::End { at, .. } => {
+                    self.end_within(at, words, reader);
                     return Ending::Reported;
                 }
             }
@@ -259,6 +263,24 @@ impl Run<'_> {
         } else {
             Ending::Reported
         }
+    }
+
+    /// `{2}` in a regular expression without quotes, which nginx takes for a block with the directive `2}`. Taken here for
+    /// the part of the word that it was meant to be, so that the fault stays the only one.
+    fn join_repetition(&mut self, words: &mut [Word], brace: Span, reader: &mut Reader<'_>) {
+        let (Some(word), Token::Word(rest)) =
+            (words.last_mut(), reader.lexer.next(&mut self.faults))
+        else {
+            return;
+        };
+        self.faults.push(
+            Fault::new(format!("unknown directive \"{}\"", rest.text)).at(brace.to(rest.span)).help(
+                "a word that holds \"{\" or \"}\", such as a regular expression, must stand in quotes",
+            ),
+        );
+        word.text = format!("{}{{{}", word.text, rest.text);
+        word.span = word.span.to(rest.span);
+        word.escaped = true;
     }
 
     fn end_within(&mut self, end: Span, words: Vec<Word>, reader: &Reader<'_>) {
@@ -352,6 +374,21 @@ impl Run<'_> {
 }
 
 impl Reader<'_> {
+    /// Whether a brace stands directly behind a bare word and begins `{2}`, `{2,}` or `{2,3}`.
+    fn repetition_at(&self, brace: Span, words: &[Word]) -> bool {
+        let touches = words.last().is_some_and(|word| {
+            word.quote.is_none() && word.span.start + word.span.len == brace.start
+        });
+        let inside = &self.text[brace.start as usize + 1..];
+        let width = inside
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit() || **byte == b',')
+            .count();
+        touches
+            && inside.first().is_some_and(u8::is_ascii_digit)
+            && inside.get(width) == Some(&b'}')
+    }
+
     /// Remembers a block whose last brace, first on its line, stands at another depth than the block's name.
     fn compare_depths(&mut self, name: Span, close: Span) {
         let depth = |span: Span| {
@@ -399,10 +436,12 @@ fn unterminated(message: &str, at: Span, words: &[Word], reader: &Reader<'_>) ->
         return fault;
     };
     let slice = &reader.text[last.span.start as usize..(last.span.start + last.span.len) as usize];
-    fault.note(last.span.after(slice), "here").help(format!(
-        "a \";\" is missing behind \"{}\" on line {}",
-        last.text, last.span.line
-    ))
+    fault
+        .note(last.span.after(slice), "a \";\" is expected here")
+        .help(format!(
+            "end the directive \"{}\" with \";\"",
+            words[0].text
+        ))
 }
 
 fn cannot_open(path: &str, error: &io::Error) -> Fault {

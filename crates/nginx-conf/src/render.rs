@@ -130,6 +130,11 @@ fn excerpt(
     let pad = shown.columns(&line[..start]);
     let marks = shown.columns(&line[start..stop]).clamp(1, Window::COLUMNS);
     let mark = if main { "^" } else { "-" };
+    let words = if main && span.len == 0 {
+        "the text ends here"
+    } else {
+        words
+    };
     let under = format!(
         "{}{}",
         mark.repeat(marks),

@@ -36,8 +36,8 @@ impl Level {
         self.span
     }
 
-    /// How many statements stand before it in the block around it; compares with [`Args::position`](crate::Args::position).
-    pub fn position(&self) -> usize {
+    /// How many statements stand before it in the block around it; compares with [`Args::order`](crate::Args::order).
+    pub fn order(&self) -> usize {
         self.position
     }
 
@@ -257,6 +257,11 @@ fn check_count(entry: &Entry, statement: &Statement) -> Result<(), Fault> {
         entry.name
     ))
     .at(statement.span());
+    let count = if count == 0 {
+        "none".to_owned()
+    } else {
+        count.to_string()
+    };
     Err(fault.help(format!("it takes {}, here it has {count}", entry.args)))
 }
 
