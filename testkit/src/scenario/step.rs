@@ -419,7 +419,9 @@ fn named_want(text: &str) -> Result<(String, Want), String> {
         .ok_or_else(|| format!("write \"{text}\" as NAME: VALUE or NAME ~ PATTERN"))?;
     let (name, rest) = text.split_at(end);
     if let Some(value) = rest.strip_prefix(':') {
-        return Ok((name.to_owned(), Want::exact(value.trim())?));
+        // Not `Want::exact`: quotes are part of many fields' values.
+        unescape(value).map_err(|error| error.to_string())?;
+        return Ok((name.to_owned(), Want::Exact(value.trim().to_owned())));
     }
     match rest.trim_start().strip_prefix("~ ") {
         Some(pattern) => Ok((name.to_owned(), Want::pattern(pattern.trim())?)),
