@@ -9,6 +9,9 @@
 //! | know how much content follows | [`body::request_framing`], [`body::response_framing`] |
 //! | read and write chunked content | [`chunked`] |
 //! | write a head | [`encode`] |
+//! | decide about a connection | [`connection`] |
+//! | answer from a representation | [`conditional`], [`range`], [`date`] |
+//! | understand values | [`list`], [`forwarded`], [`host`], [`path`] |
 //!
 //! The reading of RFC 9110 and RFC 9112 is the strict one: a message that two readers could understand differently is
 //! refused. Where real peers need more tolerance it is a named choice in [`head::HeadPolicy`].
@@ -18,12 +21,19 @@
 
 pub mod body;
 pub mod chunked;
+pub mod conditional;
+pub mod connection;
+pub mod date;
 pub mod encode;
 pub mod fields;
+pub mod forwarded;
 pub mod head;
 pub mod host;
-mod known;
 pub mod list;
+pub mod path;
+pub mod range;
+
+mod known;
 mod reason;
 mod scan;
 mod version;
