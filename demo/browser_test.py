@@ -3,8 +3,9 @@
 
     browser_test.py http://127.0.0.1:8080 [--screenshots FOLDER]
 
-Signs in as staff, puts a print with an image on sale, sees the image served from /media/, orders the print and chats in two
-tabs. Needs demo/requirements-test.txt and Debian's packages chromium and chromium-driver; downloads nothing.
+Signs in as staff, puts a print with an image on sale, sees the image served from /media/, orders the print and
+chats in two tabs. Needs demo/requirements-test.txt and Debian's packages chromium and chromium-driver; downloads
+nothing.
 """
 
 import argparse
@@ -32,9 +33,19 @@ WAIT_SECONDS = 20
 ARRIVED = "return !window.still_here && document.readyState === 'complete'"
 STAFF = ("admin", "viaduct-admin")
 FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage", "--no-first-run",
-    "--no-default-browser-check", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--disable-default-apps", "--disable-extensions", "--window-size=1280,1000",
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--no-default-browser-check",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-default-apps",
+    "--disable-extensions",
+    "--window-size=1280,1000",
 )
 
 
@@ -83,7 +94,10 @@ def run(visit):
             note, good = step(visit), True
         except (StepFailed, WebDriverException) as problem:
             note, good = first_line(problem), False
-        print(f"{'ok  ' if good else 'FAIL'}  {step.__doc__}: {note}  ({time.monotonic() - started:.2f}s)", flush=True)
+        print(
+            f"{'ok  ' if good else 'FAIL'}  {step.__doc__}: {note}  ({time.monotonic() - started:.2f}s)",
+            flush=True,
+        )
         visit.picture(f"{number:02}-{step.__name__}")
         if not good:
             return 1
@@ -113,9 +127,7 @@ class Visit:
 
     def until(self, condition, what):
         patience = WebDriverWait(self.browser, WAIT_SECONDS, 0.05, ignored_exceptions=(WebDriverException,))
-        return patience.until(
-            condition, f"{what} did not happen within {WAIT_SECONDS} s on {self.browser.current_url}"
-        )
+        return patience.until(condition, f"{what} did not happen within {WAIT_SECONDS} s on {self.browser.current_url}")
 
     def one(self, css):
         return self.until(seen.visibility_of_element_located((By.CSS_SELECTOR, css)), f'"{css}" becoming visible')
@@ -162,8 +174,14 @@ def add_print(visit):
     image = visit.scratch / "span.png"
     image.write_bytes(picture(400, 500))
     for name, text in {
-        "name": visit.name, "place": "Testbed", "year": "2026", "summary": "A span that exists for one test.",
-        "description": "It leads from the browser to the database.", "price": "12.50", "stock": "7", "image": str(image),
+        "name": visit.name,
+        "place": "Testbed",
+        "year": "2026",
+        "summary": "A span that exists for one test.",
+        "description": "It leads from the browser to the database.",
+        "price": "12.50",
+        "stock": "7",
+        "image": str(image),
     }.items():
         field = visit.one(f"#id_{name}")
         if name != "image":
@@ -181,10 +199,14 @@ def see_image(visit):
     image = visit.one("#product-image")
     visit.until(lambda browser: image.get_property("complete"), "loading the image")
     source, width = image.get_property("currentSrc"), image.get_property("naturalWidth")
-    expect(source.startswith(f"{visit.base}/media/products/"), f"the image should come from /media/products/, comes from {source}")
+    expect(
+        source.startswith(f"{visit.base}/media/products/"),
+        f"the image should come from /media/products/, comes from {source}",
+    )
     expect(width == 400, f"the image should be 400 pixels wide, is {width}")
     entry = visit.browser.execute_script(
-        "const e = performance.getEntriesByName(arguments[0])[0]; return e && [e.responseStatus, e.nextHopProtocol]", source
+        "const e = performance.getEntriesByName(arguments[0])[0]; return e && [e.responseStatus, e.nextHopProtocol]",
+        source,
     )
     expect(entry and entry[0] == 200, f"the browser got {entry} for {source}")
     visit.image = source
@@ -227,13 +249,17 @@ def chat(visit):
         visit.open("/chat/lobby/")
         visit.until(seen.element_to_be_clickable((By.ID, "send")), "connecting the WebSocket")
         tabs.append(browser.current_window_handle)
-    exchange = ((tabs[0], tabs[1], f"Hello from the first tab {visit.name}"), (tabs[1], tabs[0], f"Heard in the second tab {visit.name}"))
+    exchange = (
+        (tabs[0], tabs[1], f"Hello from the first tab {visit.name}"),
+        (tabs[1], tabs[0], f"Heard in the second tab {visit.name}"),
+    )
     for speaker, listener, words in exchange:
         browser.switch_to.window(speaker)
         visit.fill("#text", words)
         visit.one("#send").click()
         browser.switch_to.window(listener)
-        visit.until(lambda browser: words in browser.find_element(By.ID, "log").text, f'hearing "{words}" in the other tab')
+        heard = seen.text_to_be_present_in_element((By.ID, "log"), words)
+        visit.until(heard, f'hearing "{words}" in the other tab')
     return "each tab heard the other"
 
 
@@ -252,12 +278,25 @@ def upload(visit):
 
 def no_complaints(visit):
     """no complaint in the browser's console"""
-    entries = [entry["message"] for entry in visit.browser.get_log("browser") if entry["level"] in ("WARNING", "SEVERE")]
+    entries = [
+        entry["message"] for entry in visit.browser.get_log("browser") if entry["level"] in ("WARNING", "SEVERE")
+    ]
     expect(not entries, f"the console says {entries[0] if entries else ''}")
     return "nothing"
 
 
-STEPS = (sign_in, add_print, see_image, find_print, fill_cart, place_order, upload, no_complaints, chat, no_complaints)
+STEPS = (
+    sign_in,
+    add_print,
+    see_image,
+    find_print,
+    fill_cart,
+    place_order,
+    upload,
+    no_complaints,
+    chat,
+    no_complaints,
+)
 
 
 def picture(width, height):

@@ -51,9 +51,15 @@ def main():
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--state", type=Path, default=DEMO / "var", help="folder for all that is made (default: demo/var)")
+    parser.add_argument(
+        "--state", type=Path, default=DEMO / "var", help="folder for all that is made (default: demo/var)"
+    )
     parser.add_argument("--front", default="/usr/sbin/nginx", help="nginx or edge (default: %(default)s)")
-    parser.add_argument("--app", default=str(Path(sys.executable).with_name("gunicorn")), help="gunicorn or appserver (default: the environment's gunicorn)")
+    parser.add_argument(
+        "--app",
+        default=str(Path(sys.executable).with_name("gunicorn")),
+        help="gunicorn or appserver (default: the environment's gunicorn)",
+    )
     parser.add_argument("--app-args", default="", help="further arguments for it, in one string")
     parser.add_argument("--workers", type=int, default=2, help="WSGI workers (default: %(default)s)")
     parser.add_argument("--port", type=int, default=0, help="default: any free one")
@@ -79,9 +85,7 @@ def prepare(state, environment):
     for name in ("nginx.conf", "mime.types"):
         shutil.copyfile(DEMO / name, state / "conf" / name)
     for command in ("migrate -v0", "seed", "collectstatic --noinput -v0"):
-        subprocess.run(
-            [sys.executable, "manage.py", *command.split()], cwd=PROJECT, env=environment, check=True
-        )
+        subprocess.run([sys.executable, "manage.py", *command.split()], cwd=PROJECT, env=environment, check=True)
 
 
 class Site:
@@ -109,26 +113,55 @@ class Site:
         self.write_configuration()
         self.launch(
             "app",
-            [self.options.app, "my_shop.wsgi:application", "--chdir", PROJECT, "--bind", f"unix:{self.app_socket}",
-             "--workers", str(self.options.workers), *self.options.app_args.split()],
+            [
+                self.options.app,
+                "my_shop.wsgi:application",
+                "--chdir",
+                PROJECT,
+                "--bind",
+                f"unix:{self.app_socket}",
+                "--workers",
+                str(self.options.workers),
+                *self.options.app_args.split(),
+            ],
         )
         self.launch(
             "chat",
-            [sys.executable, "-m", "uvicorn", "my_shop.asgi:application", "--app-dir", PROJECT,
-             "--uds", self.chat_socket, "--lifespan", "off", "--no-access-log", "--log-level", "warning"],
+            [
+                sys.executable,
+                "-m",
+                "uvicorn",
+                "my_shop.asgi:application",
+                "--app-dir",
+                PROJECT,
+                "--uds",
+                self.chat_socket,
+                "--lifespan",
+                "off",
+                "--no-access-log",
+                "--log-level",
+                "warning",
+            ],
         )
         self.wait("the chat server", lambda: connects(self.chat_socket))
         settings = "daemon off;" + (" user root;" if os.geteuid() == 0 else "")
         self.launch(
             "front",
-            [self.options.front, "-p", f"{self.state}/", "-c", self.state / "conf" / "nginx.conf", "-g", settings],
+            [
+                self.options.front,
+                "-p",
+                f"{self.state}/",
+                "-c",
+                self.state / "conf" / "nginx.conf",
+                "-g",
+                settings,
+            ],
         )
         self.wait("the shop", lambda: healthy(self.port))
 
     def write_configuration(self):
         groups = (
-            f"upstream app  {{ server unix:{self.app_socket}; }}\n"
-            f"upstream chat {{ server unix:{self.chat_socket}; }}\n"
+            f"upstream app  {{ server unix:{self.app_socket}; }}\nupstream chat {{ server unix:{self.chat_socket}; }}\n"
         )
         if Path(self.options.front).name == "nginx":  # else it takes folders of the installed nginx for its own
             kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -139,10 +172,14 @@ class Site:
     def launch(self, name, command):
         """Starts a server in a session of its own, so that Ctrl-C reaches us alone; it writes to logs/."""
         command = [str(part) for part in command]
-        with open(self.state / "logs" / f"{name}.log", "ab") as log:
+        with (self.state / "logs" / f"{name}.log").open("ab") as log:
             try:
                 process = subprocess.Popen(
-                    command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                    command,
+                    env=self.environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
                     start_new_session=True,
                 )
             except OSError as problem:
@@ -167,7 +204,7 @@ class Site:
 
     def follow_log(self):
         """Prints what is added to the access log, for ever."""
-        with open(self.state / "logs" / "access.log", encoding="utf-8", errors="replace") as log:
+        with (self.state / "logs" / "access.log").open(encoding="utf-8", errors="replace") as log:
             log.seek(0, os.SEEK_END)
             while all(process.poll() is None for _, process in self.running):
                 line = log.readline()
@@ -175,16 +212,24 @@ class Site:
         raise CannotStart("a server ended by itself; see the files in " + str(self.state / "logs"))
 
     def check(self):
-        checks = [["check.py", self.url, f"--upload-mb={self.options.upload_mb}", f"--download-mb={self.options.download_mb}"]]
+        checks = [
+            [
+                "check.py",
+                self.url,
+                f"--upload-mb={self.options.upload_mb}",
+                f"--download-mb={self.options.download_mb}",
+            ]
+        ]
         if self.options.browser:
             checks.append(["browser_test.py", self.url])
         results = [subprocess.run([sys.executable, DEMO / check[0], *check[1:]]).returncode for check in checks]
         return 0 if not any(results) else 1
 
     def stop(self):
-        """Ends the servers from the front to the back, gently first."""
+        """Ends the servers from the front to the back, gently first; a second Ctrl-C does not hinder it."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         for name, process in self.running:
-            process.send_signal(signal.SIGTERM) if process.poll() is None else None
+            process.terminate()
             try:
                 process.wait(STOP_SECONDS_MAX)
             except subprocess.TimeoutExpired:

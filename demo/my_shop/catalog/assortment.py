@@ -32,7 +32,12 @@ class Print(NamedTuple):
         caption = f"{region} · {self.year}" if self.year else region
         seed = sum(self.name.encode()) + self.spans
         return Poster(
-            self.title or self.name, caption, self.kind, self.palette, self.spans, seed,
+            self.title or self.name,
+            caption,
+            self.kind,
+            self.palette,
+            self.spans,
+            seed,
             train=self.year is not None,  # the one without a year is an aqueduct
         )
 
@@ -51,6 +56,7 @@ def _print(collection, name, place, year, price, stock, summary, kind, palette, 
     return Print(collection, name, place, year, Decimal(price), stock, summary, kind, palette, spans, title)
 
 
+# fmt: off
 PRINTS = [
     _print("stone", "Pont du Gard", "Gard, Provence", None, "44.00", 25,
            "Three tiers of Roman arches that once carried water to Nîmes.", "tiers", "noon", 6),
@@ -111,3 +117,4 @@ PRINTS = [
     _print("concrete", "Millau", "Aveyron, France", 2004, "58.00", 31,
            "Seven masts above the morning fog of the Tarn, taller than the Eiffel Tower.", "stayed", "dawn", 3),
 ]
+# fmt: on

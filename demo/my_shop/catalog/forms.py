@@ -13,8 +13,15 @@ class ProductForm(forms.ModelForm):
     class Meta:
         model = Product
         fields = [
-            "name", "collection", "place", "year", "summary",
-            "description", "price", "stock", "image",
+            "name",
+            "collection",
+            "place",
+            "year",
+            "summary",
+            "description",
+            "price",
+            "stock",
+            "image",
         ]
         widgets = {
             "description": forms.Textarea(attrs={"rows": 5}),

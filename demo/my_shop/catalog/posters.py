@@ -7,6 +7,7 @@ and the train. The same poster always comes out the same. Called by `manage.py s
 import io
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from random import Random
 
 from PIL import Image, ImageDraw, ImageFont
@@ -18,6 +19,7 @@ PICTURE = (FRAME, FRAME, WIDTH - FRAME, 816)
 PAPER = "#f6efdf"
 INK = "#22313a"
 
+# fmt: off
 # sky above, sky below, sun, far hills, middle hills, near ground, trees, bridge, bridge in shade
 PALETTES = {
     "dawn": ("#f4c9a0", "#fbe9cf", "#f2845c", "#c9a5a0", "#8d8090", "#4d5568", "#39435a", "#b4583f", "#7f3a30"),
@@ -27,6 +29,7 @@ PALETTES = {
     "frost": ("#a9c4da", "#eef4f6", "#fff8e6", "#c5d5e2", "#96aec4", "#dde8ee", "#3e5a6e", "#a5553f", "#733628"),
     "night": ("#10233f", "#2f5875", "#f3ecc9", "#24465f", "#1a354d", "#0e2236", "#0a1a2b", "#5f7f92", "#3c586b"),
 }
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,9 @@ class Scene:
         self.kind, self.spans = poster.kind, poster.spans
         self.train = poster.train and poster.kind != "stayed"  # those carry roads
         self.w, self.h = width, height
-        (self.sky_top, self.sky_low, self.sun, self.far, self.mid, self.near, self.tree,
-         self.bridge, self.shade) = PALETTES[poster.palette]
+        (self.sky_top, self.sky_low, self.sun, self.far, self.mid, self.near, self.tree, self.bridge, self.shade) = (
+            PALETTES[poster.palette]
+        )
         self.starry = poster.palette == "night"
         self.deck = height * self.random.uniform(0.36, 0.42)
         self.deck_height = height * 0.022
@@ -109,9 +113,7 @@ class Scene:
 
     def gradient(self, above, below):
         ramp = Image.linear_gradient("L").resize((self.w, self.h))
-        return Image.composite(
-            Image.new("RGB", ramp.size, below), Image.new("RGB", ramp.size, above), ramp
-        )
+        return Image.composite(Image.new("RGB", ramp.size, below), Image.new("RGB", ramp.size, above), ramp)
 
     def paint_sky(self):
         if self.starry:
@@ -239,7 +241,7 @@ class Scene:
 
         storeys = 7
         levels = [top + (bottom - top) * n / storeys for n in range(storeys + 1)]
-        for above, below in zip(levels, levels[1:]):
+        for above, below in pairwise(levels):
             a, b = half(above), half(below)
             self.pen.line((middle - a, above, middle + b, below), fill=self.shade, width=6)
             self.pen.line((middle + a, above, middle - b, below), fill=self.shade, width=6)
@@ -247,7 +249,8 @@ class Scene:
         for side in (-1, 1):
             self.pen.line(
                 (middle + side * half(top), top, middle + side * half(bottom), bottom),
-                fill=self.bridge, width=13,
+                fill=self.bridge,
+                width=13,
             )
 
     def paint_bow(self):
@@ -266,7 +269,7 @@ class Scene:
         upper = [(x, bow(x)) for x in steps]
         lower = [(x, bow(x, self.h * 0.045)) for x in steps]
         self.pen.line(lower, fill=self.bridge, width=14, joint="curve")
-        for (x, y), (x2, y2) in zip(upper[::2], lower[2::2]):
+        for (x, y), (x2, y2) in zip(upper[:-2:2], lower[2::2], strict=True):
             self.pen.line((x, y, x2, y2), fill=self.bridge, width=6)
             self.pen.line((x, y2, x2, y), fill=self.shade, width=5)
         self.pen.line(upper, fill=self.bridge, width=18, joint="curve")
@@ -284,8 +287,14 @@ class Scene:
                     self.pen.line((middle, high, middle + side * reach, self.deck), fill=self.bridge, width=4)
             foot = self.h * 0.95
             self.pen.polygon(
-                [(middle - 7, mast), (middle + 7, mast), (middle + 15, self.deck), (middle + 26, foot),
-                 (middle - 26, foot), (middle - 15, self.deck)],
+                [
+                    (middle - 7, mast),
+                    (middle + 7, mast),
+                    (middle + 15, self.deck),
+                    (middle + 26, foot),
+                    (middle - 26, foot),
+                    (middle - 15, self.deck),
+                ],
                 fill=self.bridge,
             )
             self.pen.polygon(

@@ -19,7 +19,13 @@ def image_file(name="span.png", kind="PNG", size=(8, 10)):
 
 def make_product(name="Span", **values):
     collection, _ = Collection.objects.get_or_create(slug="stone", defaults={"name": "Stone"})
-    values = {"slug": name.lower().replace(" ", "-"), "summary": f"About {name}", "price": "10.00", "stock": 5, **values}
+    values = {
+        "slug": name.lower().replace(" ", "-"),
+        "summary": f"About {name}",
+        "price": "10.00",
+        "stock": 5,
+        **values,
+    }
     return Product.objects.create(collection=collection, name=name, image=image_file(), **values)
 
 

@@ -71,8 +71,13 @@ class AddProductTests(ShopTestCase):
 
     def values(self, **changes):
         return {
-            "name": "New Span", "collection": self.collection.pk, "summary": "It is new.", "price": "9.50", "stock": "3",
-            "image": image_file(), **changes,
+            "name": "New Span",
+            "collection": self.collection.pk,
+            "summary": "It is new.",
+            "price": "9.50",
+            "stock": "3",
+            "image": image_file(),
+            **changes,
         }
 
     def test_guests_are_sent_to_the_login(self):

@@ -52,9 +52,7 @@ class ChatConsumer(AsyncJsonWebsocketConsumer):
             reason = f"a message has 1 to {TEXT_LENGTH_MAX} characters, this one {len(text)}"
             await self.send_json({"type": "refused", "reason": reason})
             return
-        message = await database_sync_to_async(Message.objects.create)(
-            room=self.room, author=self.author, text=text
-        )
+        message = await database_sync_to_async(Message.objects.create)(room=self.room, author=self.author, text=text)
         event = {
             "type": "said",
             "author": message.author,

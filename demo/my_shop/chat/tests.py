@@ -15,7 +15,13 @@ class Peer(ApplicationCommunicator):
     """A browser's side of a WebSocket, without the network. (The one of Channels wants Daphne installed.)"""
 
     def __init__(self, path, *fields):
-        scope = {"type": "websocket", "path": path, "query_string": b"", "headers": list(fields) or [ORIGIN], "subprotocols": []}
+        scope = {
+            "type": "websocket",
+            "path": path,
+            "query_string": b"",
+            "headers": list(fields) or [ORIGIN],
+            "subprotocols": [],
+        }
         super().__init__(application, scope)
 
     async def connect(self):
@@ -72,7 +78,14 @@ class ChatTests(TransactionTestCase):
     async def test_refuses_what_is_no_message(self):
         one = Peer("/ws/chat/lobby/")
         await one.connect()
-        for text in ("{", "[]", "{}", '{"text": 5}', '{"text": " "}', '{"text": "%s"}' % ("x" * (TEXT_LENGTH_MAX + 1))):
+        for text in (
+            "{",
+            "[]",
+            "{}",
+            '{"text": 5}',
+            '{"text": " "}',
+            '{"text": "%s"}' % ("x" * (TEXT_LENGTH_MAX + 1)),
+        ):
             await one.say(text)
             self.assertIn("a message has 1 to 500 characters", (await event(one, "refused"))["reason"])
         await one.disconnect()

@@ -5,8 +5,8 @@ is the same in each. So a block that is lost, doubled, damaged or out of order s
 and the receiver can compute what it should have got.
 """
 
-import os
 import tempfile
+from pathlib import Path
 
 BLOCK_BYTES = 64 * 1024
 BLOCKS_PER_MIB = 16
@@ -28,5 +28,5 @@ def archive_file(folder, mib):
         with tempfile.NamedTemporaryFile(dir=folder, delete=False) as draft:
             for block in blocks(mib):
                 draft.write(block)
-        os.replace(draft.name, path)
+        Path(draft.name).replace(path)
     return path.open("rb")

@@ -26,16 +26,12 @@ def dock(request):
     delivery = None
     if form.is_valid():
         upload = form.cleaned_data["file"]
-        delivery = Delivery.objects.create(
-            name=upload.name, size=upload.size, sha256=sha256_of(upload)
-        )
+        delivery = Delivery.objects.create(name=upload.name, size=upload.size, sha256=sha256_of(upload))
     status = 422 if request.method == "POST" and delivery is None else 200
     if request.accepts("application/json") and not request.accepts("text/html"):
         if delivery is None:
             return JsonResponse({"errors": form.errors}, status=status)
-        return JsonResponse(
-            {"name": delivery.name, "size": delivery.size, "sha256": delivery.sha256}
-        )
+        return JsonResponse({"name": delivery.name, "size": delivery.size, "sha256": delivery.sha256})
     return render(
         request,
         "files/dock.html",
@@ -57,9 +53,7 @@ def archive(request):
     mib = form.cleaned_data["mb"]
     name = f"archive-{mib}.bin"
     if form.cleaned_data["by"] == "file":
-        return FileResponse(
-            archive_file(settings.STATE / "archive", mib), as_attachment=True, filename=name
-        )
+        return FileResponse(archive_file(settings.STATE / "archive", mib), as_attachment=True, filename=name)
     return StreamingHttpResponse(
         blocks(mib),
         content_type="application/octet-stream",

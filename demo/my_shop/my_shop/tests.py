@@ -1,4 +1,3 @@
-import os
 import tempfile
 from pathlib import Path
 
@@ -16,7 +15,7 @@ class SecretKeyTests(SimpleTestCase):
             self.assertGreaterEqual(len(key), 50)
             self.assertEqual(secret_key(path), key)
             self.assertEqual(path.stat().st_mode & 0o777, 0o600)
-            self.assertEqual(os.listdir(path.parent), ["secret-key"])
+            self.assertEqual(list(path.parent.iterdir()), [path])
 
 
 @override_settings(ALLOWED_HOSTS=["shop.example"])

@@ -4,24 +4,25 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Message',
+            name="Message",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('room', models.SlugField(max_length=40)),
-                ('author', models.CharField(max_length=60)),
-                ('text', models.CharField(max_length=500)),
-                ('sent', models.DateTimeField(auto_now_add=True)),
+                (
+                    "id",
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
+                ("room", models.SlugField(max_length=40)),
+                ("author", models.CharField(max_length=60)),
+                ("text", models.CharField(max_length=500)),
+                ("sent", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'ordering': ['-sent', '-pk'],
+                "ordering": ["-sent", "-pk"],
             },
         ),
     ]

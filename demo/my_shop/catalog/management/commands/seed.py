@@ -1,6 +1,6 @@
 """`manage.py seed`: fills an empty shop. May be run again: what is there already stays as it is."""
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 from django.contrib.auth import get_user_model
@@ -90,10 +90,9 @@ class Command(BaseCommand):
         if not Order.objects.exists():
             random = Random(1825)
             products = list(Product.objects.order_by("pk"))
-            start = datetime(2024, 1, 1, 8, tzinfo=timezone.utc)
+            start = datetime(2024, 1, 1, 8, tzinfo=UTC)
             orders = Order.objects.bulk_create(
-                Order(placed=start + timedelta(minutes=random.randrange(60 * 24 * 500)))
-                for _ in range(count)
+                Order(placed=start + timedelta(minutes=random.randrange(60 * 24 * 500))) for _ in range(count)
             )
             OrderLine.objects.bulk_create(
                 OrderLine(
