@@ -147,10 +147,14 @@ impl From<&str> for Fault {
     }
 }
 
+/// Most faults that are kept; those beyond are counted.
+pub const FAULTS_MAX: usize = 1000;
+
 /// Everything that was found, in the order it was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Faults {
     list: Vec<Fault>,
+    beyond: usize,
 }
 
 impl Faults {
@@ -161,7 +165,16 @@ impl Faults {
 
     /// One more.
     pub fn push(&mut self, fault: Fault) {
-        self.list.push(fault);
+        if self.list.len() < FAULTS_MAX {
+            self.list.push(fault);
+        } else {
+            self.beyond += 1;
+        }
+    }
+
+    /// How many were found beyond [`FAULTS_MAX`] and only counted.
+    pub fn beyond(&self) -> usize {
+        self.beyond
     }
 
     /// Notes the fault of a failed step and gives back the value of a successful one.
@@ -171,9 +184,11 @@ impl Faults {
 
     /// Whether any of them makes the configuration unusable.
     pub fn are_fatal(&self) -> bool {
-        self.list
-            .iter()
-            .any(|fault| fault.severity == Severity::Emerg)
+        self.beyond > 0
+            || self
+                .list
+                .iter()
+                .any(|fault| fault.severity == Severity::Emerg)
     }
 
     /// Nothing at all to say.
@@ -194,7 +209,7 @@ impl Faults {
 
 impl Extend<Fault> for Faults {
     fn extend<I: IntoIterator<Item = Fault>>(&mut self, faults: I) {
-        self.list.extend(faults);
+        faults.into_iter().for_each(|fault| self.push(fault));
     }
 }
 

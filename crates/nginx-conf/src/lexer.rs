@@ -226,7 +226,6 @@ impl<'t> Lexer<'t> {
             faults.push(too_long(raw, span));
         }
         let bytes = unescape(raw);
-        let escaped = bytes.as_slice() != raw;
         if bytes.contains(&0) {
             faults.push(
                 Fault::new("unexpected NUL byte")
@@ -238,6 +237,7 @@ impl<'t> Lexer<'t> {
             faults.push(not_utf8(&error, span));
             String::from_utf8_lossy(error.as_bytes()).into_owned()
         });
+        let escaped = text.as_bytes() != raw;
         Token::Word(Word {
             text,
             quote,

@@ -75,7 +75,7 @@ pub use address::{AddressError, Host, ListenAddress, PeerAddress, UNIX_PATH_BYTE
 pub use args::{Arg, Args};
 pub use condition::{Condition, FileTest};
 pub use directive::{Arity, BlockKind, Directive, Repeat};
-pub use fault::{Fault, Faults, Severity};
+pub use fault::{FAULTS_MAX, Fault, Faults, Severity};
 pub use lexer::WORD_BYTES_MAX;
 pub use number::Integer;
 pub use parse::{BLOCK_DEPTH_MAX, INCLUDE_DEPTH_MAX, OPENINGS_MAX, Parser};
@@ -88,4 +88,5 @@ pub use source::{DiskLoader, Loader, Opening, SourceSet, Sources};
 pub use span::{FileId, Span};
 pub use template::{Compiled, Part, Reference, Template, Variables};
 pub use tree::{Block, Quote, Statement, Tree, Word};
+pub use units::seconds;
 pub use walk::Level;

@@ -63,6 +63,7 @@ impl<'l> Parser<'l> {
             faults: Faults::new(),
             chain: Vec::new(),
             depth: 0,
+            exhausted: false,
         };
         let mut root = Block::default();
         if let Some(text) = self.globals {
@@ -95,6 +96,8 @@ struct Run<'l> {
     chain: Vec<String>,
     /// Blocks that are open now.
     depth: usize,
+    /// Whether too many files were opened: told once, further includes are passed over.
+    exhausted: bool,
 }
 
 /// How a list of statements ended.
@@ -336,6 +339,9 @@ impl Run<'_> {
     }
 
     fn open(&mut self, path: &str, from: Span, into: &mut Block) {
+        if self.exhausted {
+            return;
+        }
         if let Some(refusal) = self.refusal(path) {
             return self.faults.push(refusal.at(from));
         }
@@ -349,7 +355,7 @@ impl Run<'_> {
         }
     }
 
-    fn refusal(&self, path: &str) -> Option<Fault> {
+    fn refusal(&mut self, path: &str) -> Option<Fault> {
         if self.chain.iter().any(|open| open == path) {
             return Some(
                 Fault::new(format!("\"{path}\" includes itself")).help(format!(
@@ -366,10 +372,12 @@ impl Run<'_> {
                 .help("does a link make a file include itself?"),
             );
         }
-        (self.sources.openings().len() >= OPENINGS_MAX).then(|| {
-            Fault::new(format!("more than {OPENINGS_MAX} files are included"))
-                .help("do files include each other many times over?")
-        })
+        if self.sources.openings().len() >= OPENINGS_MAX {
+            self.exhausted = true;
+            let fault = Fault::new(format!("more than {OPENINGS_MAX} files are included"));
+            return Some(fault.help("do files include each other many times over?"));
+        }
+        None
     }
 }
 

@@ -30,10 +30,18 @@ impl Faults {
     pub fn render(&self, program: &str, sources: &Sources, style: Style) -> String {
         let mut sorted: Vec<&Fault> = self.iter().collect();
         sorted.sort_by_cached_key(|fault| fault.span().map(|span| sources.reading_order(span)));
-        sorted
+        let mut out: String = sorted
             .iter()
             .map(|fault| fault.render(program, sources, style))
-            .collect()
+            .collect();
+        if self.beyond() > 0 {
+            let _ = writeln!(
+                out,
+                "{program}: {} more faults are not shown",
+                self.beyond()
+            );
+        }
+        out
     }
 }
 
@@ -124,112 +132,101 @@ fn excerpt(
     paint: Paint,
     out: &mut String,
 ) {
-    let (line, start) = source_line(span, sources);
-    let shown = Window::of(&line, start);
-    let stop = (start + span.len as usize).min(line.len()).max(start);
-    let pad = shown.columns(&line[..start]);
-    let marks = shown.columns(&line[start..stop]).clamp(1, Window::COLUMNS);
-    let mark = if main { "^" } else { "-" };
-    let words = if main && span.len == 0 {
-        "the text ends here"
+    let line = Line::of(span, sources);
+    let mut under = if main { "^" } else { "-" }.repeat(line.marked.clamp(1, Line::COLUMNS));
+    if main && span.start as usize >= sources.text(span.file).len() {
+        under.push_str(" the text ends here");
+    }
+    if !words.is_empty() {
+        let _ = write!(under, " {words}");
+    }
+    let under = if main {
+        paint.mark(&under)
     } else {
-        words
+        paint.frame(&under)
     };
-    let under = format!(
-        "{}{}",
-        mark.repeat(marks),
-        if words.is_empty() {
-            String::new()
-        } else {
-            format!(" {words}")
-        }
-    );
-    let _ = writeln!(
-        out,
-        " {:>width$} {} {}",
-        span.line,
-        paint.frame("|"),
-        shown.text(&line)
-    );
-    let _ = writeln!(
-        out,
-        " {:>width$} {} {}{}",
-        "",
-        paint.frame("|"),
-        " ".repeat(pad),
-        if main {
-            paint.mark(&under)
-        } else {
-            paint.frame(&under)
-        }
-    );
+    let (frame, pad) = (paint.frame("|"), " ".repeat(line.before));
+    let _ = writeln!(out, " {:>width$} {frame} {}", span.line, line.text);
+    let _ = writeln!(out, " {:>width$} {frame} {pad}{under}", "");
 }
 
-/// The line a stretch begins on, tabs as one blank and unprintable characters replaced, and where the stretch begins in it.
-fn source_line(span: Span, sources: &Sources) -> (String, usize) {
-    let text = sources.text(span.file);
-    let start = (span.start as usize).min(text.len());
-    let from = text[..start]
-        .iter()
-        .rposition(|&byte| byte == b'\n')
-        .map_or(0, |at| at + 1);
-    let to = text[start..]
-        .iter()
-        .position(|&byte| byte == b'\n')
-        .map_or(text.len(), |at| start + at);
-    let clean = |bytes: &[u8]| {
-        String::from_utf8_lossy(bytes)
-            .replace('\t', " ")
-            .replace(|c: char| c.is_control() && c != '\r', "\u{FFFD}")
-            .replace('\r', "")
-    };
-    let before = clean(&text[from..start]);
-    let offset = before.len();
-    (before + &clean(&text[start..to]), offset)
+/// A source line as it is shown: tabs as one blank, unprintable characters replaced, a very long line cut down.
+struct Line {
+    text: String,
+    /// Columns before the stretch.
+    before: usize,
+    /// Columns of the stretch.
+    marked: usize,
 }
 
-/// The part of a long line that is shown.
-struct Window {
-    skip: usize,
-}
-
-impl Window {
+impl Line {
+    /// Widest line that is shown whole.
     const COLUMNS: usize = 120;
+    /// Columns kept before the stretch where a line is cut.
+    const LEAD: usize = 40;
 
-    fn of(line: &str, start: usize) -> Window {
-        let column = line[..start].chars().count();
-        Window {
-            skip: if column > Window::COLUMNS - 40 {
-                column - 40
-            } else {
-                0
-            },
+    fn of(span: Span, sources: &Sources) -> Line {
+        let text = sources.text(span.file);
+        let start = (span.start as usize).min(text.len());
+        let from = text[..start]
+            .iter()
+            .rposition(|&byte| byte == b'\n')
+            .map_or(0, |at| at + 1);
+        let to = text[start..]
+            .iter()
+            .position(|&byte| byte == b'\n')
+            .map_or(text.len(), |at| start + at);
+        let stop = (start + span.len as usize).min(to);
+        let before = clean(&text[from..start]);
+        let marked = clean(&text[start..stop]);
+        let after = clean(&text[stop..to]);
+        let (columns, marks) = (before.chars().count(), marked.chars().count());
+        let whole = before + &marked + &after;
+        let total = whole.chars().count();
+        if total <= Line::COLUMNS {
+            return Line {
+                text: whole,
+                before: columns,
+                marked: marks,
+            };
         }
-    }
-
-    fn text<'l>(&self, line: &'l str) -> std::borrow::Cow<'l, str> {
-        let total = line.chars().count();
-        if self.skip == 0 && total <= Window::COLUMNS {
-            return line.into();
-        }
-        let dots = |on: bool| if on { "..." } else { "" };
-        let part: String = line.chars().skip(self.skip).take(Window::COLUMNS).collect();
-        format!(
-            "{}{part}{}",
-            dots(self.skip > 0),
-            dots(total > self.skip + Window::COLUMNS)
-        )
-        .into()
-    }
-
-    fn columns(&self, part: &str) -> usize {
-        let count = part.chars().count();
-        if count < self.skip || self.skip == 0 {
-            count
+        let skip = if columns + marks > Line::COLUMNS {
+            columns.saturating_sub(Line::LEAD)
         } else {
-            count - self.skip + 3
+            0
+        };
+        let (head, tail) = (
+            if skip > 0 { "..." } else { "" },
+            if total > skip + Line::COLUMNS {
+                "..."
+            } else {
+                ""
+            },
+        );
+        let part: String = whole.chars().skip(skip).take(Line::COLUMNS).collect();
+        let before = columns - skip + head.len();
+        Line {
+            text: format!("{head}{part}{tail}"),
+            before,
+            marked: marks.min(Line::COLUMNS - (columns - skip)),
         }
     }
+}
+
+fn clean(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let visible = text.chars().filter(|&character| character != '\r');
+    visible
+        .map(|character| {
+            if character == '\t' {
+                ' '
+            } else if character.is_control() {
+                '\u{FFFD}'
+            } else {
+                character
+            }
+        })
+        .collect()
 }
 
 /// Text of a file may hold control characters, which must not reach a terminal or break a line.

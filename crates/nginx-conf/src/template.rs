@@ -300,3 +300,128 @@ impl<Id> Compiled<Id> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape(text: &str) -> String {
+        let template = Template::parse(text).map_err(|fault| fault.message().to_owned());
+        let part = |part: &Part| match part {
+            Part::Literal(text) => text.clone(),
+            Part::Variable { name, .. } => format!("<{name}>"),
+            Part::Capture(number) => format!("<{number}>"),
+        };
+        template.map_or_else(
+            |words| words,
+            |template| {
+                template
+                    .parts()
+                    .iter()
+                    .map(part)
+                    .collect::<Vec<_>>()
+                    .join("|")
+            },
+        )
+    }
+
+    #[test]
+    fn cuts_text_and_variables() {
+        let cases = [
+            ("", ""),
+            ("plain", "plain"),
+            ("$host", "<host>"),
+            ("${host}name", "<host>|name"),
+            (
+                "$scheme://$host$request_uri",
+                "<scheme>|://|<host>|<request_uri>",
+            ),
+            ("$host-x", "<host>|-x"),
+            ("$1$23", "<1>|<2>|3"),
+            ("$0", "<0>"),
+            ("${1}", "<1>"),
+            ("{a}${b}}", "{a}|<b>|}"),
+            ("größe$x€", "größe|<x>|€"),
+            ("$", "invalid variable name"),
+            ("5$ ", "invalid variable name"),
+            ("$$host", "invalid variable name"),
+            ("${}", "invalid variable name"),
+            (
+                "${host",
+                "the closing bracket in \"host\" variable is missing",
+            ),
+            (
+                "${ho-st}",
+                "the closing bracket in \"ho\" variable is missing",
+            ),
+            ("${", "the closing bracket in \"\" variable is missing"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(shape(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_every_unknown_variable_with_a_guess() {
+        struct Few;
+        impl Variables for Few {
+            type Id = ();
+            fn find(&mut self, reference: Reference<'_>) -> Option<()> {
+                (reference == Reference::Variable("remote_addr")).then_some(())
+            }
+            fn names(&self) -> Vec<String> {
+                vec!["remote_addr".to_owned()]
+            }
+        }
+        let faults = Template::parse("$remote_adr $nothing $remote_addr $1")
+            .unwrap()
+            .compile(&mut Few)
+            .unwrap_err();
+        let words: Vec<&str> = faults.iter().map(Fault::message).collect();
+        assert_eq!(
+            words,
+            [
+                "unknown \"remote_adr\" variable",
+                "unknown \"nothing\" variable",
+                "unknown \"1\" variable"
+            ]
+        );
+        assert_eq!(faults[0].remedies(), ["did you mean \"remote_addr\"?"]);
+        assert!(faults[1].remedies().is_empty());
+    }
+
+    #[test]
+    fn knows_when_nothing_has_to_be_put_together() {
+        let mut any = |_: Reference<'_>| Some(7);
+        let compiled = |text: &str, any: &mut dyn FnMut(Reference<'_>) -> Option<i32>| {
+            Template::parse(text)
+                .unwrap()
+                .compile(&mut |reference: Reference<'_>| any(reference))
+                .unwrap()
+        };
+        assert_eq!(compiled("", &mut any).as_literal(), Some(&b""[..]));
+        assert_eq!(compiled("x", &mut any).as_literal(), Some(&b"x"[..]));
+        assert_eq!(compiled("$x", &mut any).as_literal(), None);
+        assert_eq!(compiled("$x", &mut any).as_value(), Some(&7));
+        assert_eq!(compiled("a$x", &mut any).as_value(), None);
+        assert_eq!(Template::literal("$5").as_literal(), Some("$5"));
+        assert_eq!(
+            compiled("$x$1", &mut any)
+                .map(|id| id + 1)
+                .values()
+                .sum::<i32>(),
+            16
+        );
+    }
+
+    #[test]
+    fn appends_to_what_is_there() {
+        let template = Template::parse("<$a>").unwrap();
+        let compiled = template.compile(&mut |_: Reference<'_>| Some("v")).unwrap();
+        let mut out = b"before".to_vec();
+        compiled.expand(&mut out, |value, out| {
+            out.extend_from_slice(value.as_bytes());
+        });
+        assert_eq!(out, b"before<v>");
+    }
+}

@@ -46,7 +46,7 @@ pub(crate) fn duration(text: &str) -> Option<Duration> {
 }
 
 /// A time in whole seconds, up to years.
-pub(crate) fn seconds(text: &str) -> Option<Duration> {
+pub fn seconds(text: &str) -> Option<Duration> {
     time_ms(text, &UNITS[..7]).map(Duration::from_millis)
 }
 
