@@ -1,6 +1,7 @@
 //! The engine of a reverse proxy and of an HTTP server that stands in front of an application.
 //!
 //! - [`server`]: HTTP/1.1 connections on the client side: read a request, ask a [`server::Service`], write its response.
+//! - [`client`]: connections to origin servers: send a request, read the response, keep the connection.
 //! - [`body`]: the one content type that all of it speaks.
 //!
 //! The crate installs no signal handler, never exits, owns no runtime: it serves connections that it is given, in the
@@ -10,6 +11,7 @@
 mod alarm;
 pub mod body;
 pub mod buffers;
+pub mod client;
 mod output;
 pub mod server;
 pub mod socket;

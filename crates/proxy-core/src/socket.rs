@@ -98,6 +98,35 @@ impl Socket {
         }))
     }
 
+    /// Whether there is nothing to read and the peer has not closed: how an idle connection should be.
+    pub fn is_quiet(&self) -> bool {
+        let mut byte = [0];
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        matches!(
+            rustix::net::recv(&self.fd, &mut byte, flags),
+            Err(Errno::AGAIN)
+        )
+    }
+
+    /// Ready when an idle connection is not [quiet](Self::is_quiet) any more: the peer closed it, or sent what nobody asked for.
+    pub fn poll_disturbed(&self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let Ok(mut guard) = ready!(self.fd.poll_read_ready(cx)) else {
+                return Poll::Ready(());
+            };
+            if guard.ready().is_read_closed() || !self.is_quiet() {
+                return Poll::Ready(());
+            }
+            guard.clear_ready();
+        }
+    }
+
+    /// Waits for the end of a `connect` that was begun.
+    pub fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.fd.poll_write_ready(cx))?.retain_ready();
+        Poll::Ready(rustix::net::sockopt::socket_error(&self.fd)?.map_err(io::Error::from))
+    }
+
     /// Writes from the start of `parts` and says how much went. `more` tells the kernel that more follows at once, so
     /// that it may wait to fill the segment.
     pub fn poll_write(

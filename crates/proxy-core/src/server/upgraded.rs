@@ -14,9 +14,10 @@ use crate::socket::Socket;
 /// Both directions of a connection whose protocol has changed; what the peer sent already is read first.
 ///
 /// [`tunnel`](crate::client::tunnel) copies between two of them.
+#[derive(Debug)]
 pub struct Upgraded {
-    pub(crate) socket: Arc<Socket>,
-    pub(crate) ahead: Bytes,
+    socket: Arc<Socket>,
+    ahead: Bytes,
 }
 
 impl Upgraded {
