@@ -52,7 +52,10 @@ pub struct ListingOptions {
 impl Default for ListingOptions {
     /// No hidden names, at most 100,000 entries.
     fn default() -> Self {
-        ListingOptions { hidden: false, entries_max: 100_000 }
+        ListingOptions {
+            hidden: false,
+            entries_max: 100_000,
+        }
     }
 }
 
@@ -76,7 +79,11 @@ impl Root {
     ///
     /// # Errors
     /// As [`Root::open_with`]; [`OpenErrorKind::NotFound`] (`ENOTDIR`) if it is no directory.
-    pub fn list_with_patience(&self, path: &[u8], options: &ListingOptions) -> Result<Listing, OpenError> {
+    pub fn list_with_patience(
+        &self,
+        path: &[u8],
+        options: &ListingOptions,
+    ) -> Result<Listing, OpenError> {
         let opened = self.open_with(path, Lookup::Patient)?;
         if !opened.metadata().is_dir() {
             return Err(OpenError::of(Errno::NOTDIR));
@@ -114,7 +121,11 @@ impl Root {
     /// `None` for what has vanished meanwhile and for what may not be fetched.
     fn entry(&self, path: &[u8], dir: &Dir, found: &DirEntry) -> Result<Option<Entry>, OpenError> {
         let name = found.file_name();
-        let own = match rustix::fs::statat(dir.fd().map_err(OpenError::of)?, name, AtFlags::SYMLINK_NOFOLLOW) {
+        let own = match rustix::fs::statat(
+            dir.fd().map_err(OpenError::of)?,
+            name,
+            AtFlags::SYMLINK_NOFOLLOW,
+        ) {
             Ok(stat) => Metadata::of(&stat),
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::ACCESS) => return Ok(None),
@@ -145,7 +156,9 @@ impl Listing {
     fn sort(&mut self) {
         self.entries.sort_unstable_by(|one, other| {
             let is_file = |entry: &Entry| entry.kind != Kind::Directory;
-            is_file(one).cmp(&is_file(other)).then_with(|| one.name.cmp(&other.name))
+            is_file(one)
+                .cmp(&is_file(other))
+                .then_with(|| one.name.cmp(&other.name))
         });
     }
 }

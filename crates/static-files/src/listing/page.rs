@@ -1,5 +1,7 @@
 //! A listing as a page for people.
 
+use http_wire::path::{Escape, escape};
+
 use super::text::{self, Time};
 use super::{Entry, Listing};
 use crate::opened::Kind;
@@ -16,7 +18,11 @@ pub struct Page<'a> {
 impl<'a> Page<'a> {
     /// A page about the directory that clients know as `path` (decoded, with its slashes). Exact sizes, times in UTC.
     pub fn new(path: &'a [u8]) -> Self {
-        Page { path, exact_size: true, utc_offset_secs: 0 }
+        Page {
+            path,
+            exact_size: true,
+            utc_offset_secs: 0,
+        }
     }
 
     /// Whether sizes are in bytes or rounded to K, M and G. Default in bytes.
@@ -47,23 +53,38 @@ impl<'a> Page<'a> {
         out.extend_from_slice(b"</tbody>\n</table>\n");
         if listing.is_cut {
             let shown = listing.entries.len();
-            out.extend_from_slice(format!("<p>Only {shown} entries are shown; there are more.</p>\n").as_bytes());
+            out.extend_from_slice(
+                format!("<p>Only {shown} entries are shown; there are more.</p>\n").as_bytes(),
+            );
         }
         out.extend_from_slice(b"</body>\n</html>\n");
         out
     }
 
     fn push_row(&self, out: &mut Vec<u8>, entry: &Entry) {
-        let slash: &[u8] = if entry.kind == Kind::Directory { b"/" } else { b"" };
+        let slash: &[u8] = if entry.kind == Kind::Directory {
+            b"/"
+        } else {
+            b""
+        };
         out.extend_from_slice(b"<tr><td><a href=\"");
-        text::push_segment(out, &entry.name);
+        // Nothing in it needs to be escaped once more.
+        out.extend_from_slice(&escape(&entry.name, Escape::Component));
         out.extend_from_slice(slash);
         out.extend_from_slice(b"\">");
         text::push_markup(out, &text::shown(&entry.name));
         out.extend_from_slice(slash);
         out.extend_from_slice(b"</a></td><td>");
         let time = Time::of(entry.modified.saturating_add(self.utc_offset_secs));
-        let time = [time.day(), b"-", time.month(), b"-", time.year(), b" ", &time.clock()[..5]];
+        let time = [
+            time.day(),
+            b"-",
+            time.month(),
+            b"-",
+            time.year(),
+            b" ",
+            &time.clock()[..5],
+        ];
         out.extend(time.into_iter().flatten());
         out.extend_from_slice(b"</td><td>");
         out.extend_from_slice(self.size(entry).as_bytes());
@@ -81,9 +102,15 @@ impl<'a> Page<'a> {
 
 /// As nginx rounds with `autoindex_exact_size off`: to the nearest K from 10,000 bytes on, M and G from one on.
 fn rounded(len: u64) -> String {
-    const UNITS: [(u64, u64, char); 3] = [(1 << 30, 1 << 30, 'G'), (1 << 20, 1 << 20, 'M'), (10_000, 1 << 10, 'K')];
+    const UNITS: [(u64, u64, char); 3] = [
+        (1 << 30, 1 << 30, 'G'),
+        (1 << 20, 1 << 20, 'M'),
+        (10_000, 1 << 10, 'K'),
+    ];
     match UNITS.iter().find(|(from, _, _)| len >= *from) {
-        Some((_, unit, letter)) => format!("{}{letter}", len / unit + u64::from(len % unit >= unit / 2)),
+        Some((_, unit, letter)) => {
+            format!("{}{letter}", len / unit + u64::from(len % unit >= unit / 2))
+        }
         None => len.to_string(),
     }
 }

@@ -1,6 +1,6 @@
 //! Names and times as text: escaped for where they are written.
 
-use http_wire::HttpDate;
+use http_wire::date::HttpDate;
 
 /// The name for people: bytes that are no UTF-8, and control characters, as `\xE9`.
 pub(super) fn shown(name: &[u8]) -> String {
@@ -9,12 +9,18 @@ pub(super) fn shown(name: &[u8]) -> String {
         for letter in chunk.valid().chars() {
             if letter.is_control() {
                 let mut bytes = [0; 4];
-                letter.encode_utf8(&mut bytes).bytes().for_each(|byte| push_byte(&mut text, byte));
+                letter
+                    .encode_utf8(&mut bytes)
+                    .bytes()
+                    .for_each(|byte| push_byte(&mut text, byte));
             } else {
                 text.push(letter);
             }
         }
-        chunk.invalid().iter().for_each(|&byte| push_byte(&mut text, byte));
+        chunk
+            .invalid()
+            .iter()
+            .for_each(|&byte| push_byte(&mut text, byte));
     }
     text
 }
@@ -39,18 +45,6 @@ pub(super) fn push_markup(out: &mut Vec<u8>, text: &str) {
     }
 }
 
-/// Appends a name as a segment of a relative reference; everything but the unreserved characters of RFC 3986 §2.3 is
-/// percent-encoded, so it needs no other escaping.
-pub(super) fn push_segment(out: &mut Vec<u8>, name: &[u8]) {
-    for &byte in name {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(byte);
-        } else {
-            out.extend_from_slice(&[b'%', hex(byte >> 4) as u8, hex(byte & 15) as u8]);
-        }
-    }
-}
-
 pub(super) fn hex(digit: u8) -> char {
     char::from(b"0123456789ABCDEF"[usize::from(digit & 15)])
 }
@@ -60,7 +54,7 @@ pub(super) struct Time([u8; 29]);
 
 impl Time {
     pub(super) fn of(seconds: i64) -> Self {
-        Time(HttpDate::from_unix(seconds).to_bytes())
+        Time(HttpDate::from_unix(seconds).text())
     }
 
     /// `Sat, 21 Nov 2026 07:42:05 GMT`.
@@ -78,7 +72,11 @@ impl Time {
 
     pub(super) fn month_number(&self) -> [u8; 2] {
         const MONTHS: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
-        let at = MONTHS.chunks(3).position(|month| month == self.month()).unwrap_or(0) as u8 + 1;
+        let at = MONTHS
+            .chunks(3)
+            .position(|month| month == self.month())
+            .unwrap_or(0) as u8
+            + 1;
         [b'0' + at / 10, b'0' + at % 10]
     }
 

@@ -21,7 +21,16 @@ impl Listing {
 fn push_entry(out: &mut Vec<u8>, entry: &Entry) {
     let element = type_of(entry.kind).as_bytes();
     let time = Time::of(entry.modified);
-    let date = [time.year(), b"-", &time.month_number(), b"-", time.day(), b"T", time.clock(), b"Z"];
+    let date = [
+        time.year(),
+        b"-",
+        &time.month_number(),
+        b"-",
+        time.day(),
+        b"T",
+        time.clock(),
+        b"Z",
+    ];
     out.push(b'<');
     out.extend_from_slice(element);
     out.extend_from_slice(b" mtime=\"");
