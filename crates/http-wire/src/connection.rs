@@ -42,11 +42,15 @@ pub fn persists(version: Version, fields: &Fields) -> bool {
         return version == Version::Http11;
     }
     let mut keep_alive = version == Version::Http11;
-    for option in options(fields) {
-        if option.eq_ignore_ascii_case(b"close") {
+    for value in fields.get_all(Known::Connection) {
+        // Nearly always the field is just one of the two words.
+        if value.eq_ignore_ascii_case(b"keep-alive") {
+            keep_alive = true;
+        } else if list::contains_token(value, "close") {
             return false;
+        } else {
+            keep_alive |= list::contains_token(value, "keep-alive");
         }
-        keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
     }
     keep_alive
 }

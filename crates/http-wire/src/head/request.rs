@@ -143,10 +143,14 @@ impl RequestParser {
     ) -> Result<Option<usize>, RequestError> {
         self.skip_empty_lines(buf);
         let room = self.limits.head_bytes().saturating_sub(self.line_start);
-        if room == 0 {
+        let rest = &buf[self.line_start..];
+        if room == 0 || (room == 1 && rest.starts_with(b"\r")) {
             return Err(line_error(LineError::TooLarge, &self.limits));
         }
-        let rest = &buf[self.line_start..];
+        if rest == b"\r" {
+            // Half an empty line, perhaps.
+            return Ok(None);
+        }
         let within = rest.len().min(self.limits.line_bytes).min(room);
         check_method_so_far(&rest[..within], &self.limits.policy.method)?;
         let find = Find {
