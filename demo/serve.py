@@ -31,7 +31,7 @@ def main():
     options = arguments()
     state = options.state.resolve()
     site = Site(options, state)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupted)
     try:
         prepare(state, site.environment)
@@ -226,8 +226,9 @@ class Site:
         return 0 if not any(results) else 1
 
     def stop(self):
-        """Ends the servers from the front to the back, gently first; a second Ctrl-C does not hinder it."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        """Ends the servers from the front to the back, gently first; further signals do not hinder it."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         for name, process in self.running:
             process.terminate()
             try:
