@@ -1,6 +1,7 @@
 //! The condition of an `if` block: `($var)`, `($var = text)`, `($var ~* pattern)`, `(-f path)` and their negations.
 
-use crate::args::{Arg, Args};
+use crate::arg::Arg;
+use crate::args::Args;
 use crate::fault::Fault;
 use crate::pattern::{Case, Pattern};
 use crate::setting::Spanned;

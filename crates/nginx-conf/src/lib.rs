@@ -50,6 +50,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod arg;
 mod args;
 mod condition;
 mod directive;
@@ -72,7 +73,8 @@ mod units;
 mod walk;
 
 pub use address::{AddressError, Host, ListenAddress, PeerAddress, UNIX_PATH_BYTES_MAX};
-pub use args::{Arg, Args};
+pub use arg::Arg;
+pub use args::Args;
 pub use condition::{Condition, FileTest};
 pub use directive::{Arity, BlockKind, Directive, Repeat};
 pub use fault::{FAULTS_MAX, Fault, Faults, Severity};
@@ -84,7 +86,7 @@ pub use registry::{Entry, Handle, Overlap, Registry, Written};
 pub use render::Style;
 pub use scope::{Scope, Scopes};
 pub use setting::{List, Setting, Spanned};
-pub use source::{DiskLoader, Loader, Opening, SourceSet, Sources};
+pub use source::{DiskLoader, FILE_BYTES_MAX, Loader, Opening, SourceSet, Sources};
 pub use span::{FileId, Span};
 pub use template::{Compiled, Part, Reference, Template, Variables};
 pub use tree::{Block, Quote, Statement, Tree, Word};

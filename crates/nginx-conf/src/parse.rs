@@ -5,10 +5,14 @@ use std::path::Path;
 
 use crate::fault::{Fault, Faults};
 use crate::glob;
-use crate::lexer::{Lexer, Token};
+use crate::lexer::Token;
 use crate::source::{Loader, Sources};
 use crate::span::{FileId, Span};
 use crate::tree::{Block, Statement, Tree, Word};
+
+mod reader;
+
+use reader::Reader;
 
 /// Deepest nesting of blocks.
 pub const BLOCK_DEPTH_MAX: usize = 64;
@@ -109,25 +113,11 @@ enum Ending {
     Reported,
 }
 
-/// What one file needs while it is read.
-struct Reader<'t> {
-    lexer: Lexer<'t>,
-    text: &'t [u8],
-    command_line: bool,
-    /// The first block whose braces stand at different depths: the likely place of a missing or surplus brace.
-    crooked: Option<(Span, Span)>,
-}
-
 impl Run<'_> {
     fn file(&mut self, file: FileId, into: &mut Block, command_line: bool) {
         let text = self.sources.shared(file);
         let text = text.bytes();
-        let mut reader = Reader {
-            lexer: Lexer::new(text, file),
-            text,
-            command_line,
-            crooked: None,
-        };
+        let mut reader = Reader::new(text, file, command_line);
         while let Ending::Brace(brace) = self.statements(&mut reader, into) {
             let fault = Fault::new("unexpected \"}\"").at(brace);
             let fault = match reader.crooked.take() {
@@ -167,7 +157,7 @@ impl Run<'_> {
                 Token::Close(brace) => {
                     if !words.is_empty() {
                         self.faults
-                            .push(unterminated("unexpected \"}\"", brace, &words, reader));
+                            .push(reader.unterminated("unexpected \"}\"", brace, &words));
                         self.finish(words, into);
                     }
                     return Ending::Brace(brace);
@@ -292,8 +282,7 @@ impl Run<'_> {
         } else {
             "unexpected end of file, expecting \";\" or \"}\""
         };
-        self.faults
-            .push(unterminated(expected, end, &words, reader));
+        self.faults.push(reader.unterminated(expected, end, &words));
     }
 
     fn finish(&mut self, words: Vec<Word>, into: &mut Block) {
@@ -379,77 +368,6 @@ impl Run<'_> {
         }
         None
     }
-}
-
-impl Reader<'_> {
-    /// Whether a brace stands directly behind a bare word and begins `{2}`, `{2,}` or `{2,3}`.
-    fn repetition_at(&self, brace: Span, words: &[Word]) -> bool {
-        let touches = words.last().is_some_and(|word| {
-            word.quote.is_none() && word.span.start + word.span.len == brace.start
-        });
-        let inside = &self.text[brace.start as usize + 1..];
-        let width = inside
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit() || **byte == b',')
-            .count();
-        touches
-            && inside.first().is_some_and(u8::is_ascii_digit)
-            && inside.get(width) == Some(&b'}')
-    }
-
-    /// Remembers a block whose last brace, first on its line, stands at another depth than the block's name.
-    fn compare_depths(&mut self, name: Span, close: Span) {
-        let depth = |span: Span| {
-            let before = &self.text[..span.start as usize];
-            let indent = &before[before
-                .iter()
-                .rposition(|&byte| byte == b'\n')
-                .map_or(0, |at| at + 1)..];
-            indent
-                .iter()
-                .all(|byte| byte.is_ascii_whitespace())
-                .then_some(indent)
-        };
-        if let (Some(opened), Some(closed)) = (depth(name), depth(close))
-            && opened != closed
-            && name.line != close.line
-        {
-            self.crooked.get_or_insert((name, close));
-        }
-    }
-
-    fn unclosed(&self, end: Span, name: Span, text: &str) -> Fault {
-        let fault = Fault::new("unexpected end of file, expecting \"}\"").at(end);
-        match self.crooked {
-            Some((name, close)) => fault
-                .note(
-                    name,
-                    format!(
-                        "this block ends at a \"}}\" of another depth, on line {}",
-                        close.line
-                    ),
-                )
-                .help(format!("is a \"}}\" missing before line {}?", close.line)),
-            None => fault
-                .note(name, "this block is never closed")
-                .help(format!("close the block \"{text}\" with \"}}\"")),
-        }
-    }
-}
-
-/// A directive that runs into `}` or the end: the `;` is missing behind its last word.
-fn unterminated(message: &str, at: Span, words: &[Word], reader: &Reader<'_>) -> Fault {
-    let fault = Fault::new(message).at(at);
-    let Some(last) = words.last() else {
-        return fault;
-    };
-    let slice = &reader.text[last.span.start as usize..(last.span.start + last.span.len) as usize];
-    fault
-        .note(last.span.after(slice), "a \";\" is expected here")
-        .help(format!(
-            "end the directive \"{}\" with \";\"",
-            words[0].text
-        ))
 }
 
 fn cannot_open(path: &str, error: &io::Error) -> Fault {

@@ -2,14 +2,21 @@
 //! ship them as a [`SourceSet`] to a worker, which parses the same text without touching a file.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fault::Faults;
 use crate::glob;
+use crate::parse::Parser;
 use crate::span::{FileId, Span};
+use crate::tree::Tree;
+
+/// Most bytes of one file.
+pub const FILE_BYTES_MAX: usize = 64 << 20;
 
 /// Gives out files and matches patterns.
 pub trait Loader {
@@ -31,8 +38,13 @@ pub trait Loader {
 pub struct DiskLoader;
 
 impl Loader for DiskLoader {
+    /// Reads one byte more than allowed at most, so that a device without end is no danger.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        std::fs::read(path)
+        let mut text = Vec::new();
+        File::open(path)?
+            .take(FILE_BYTES_MAX as u64 + 1)
+            .read_to_end(&mut text)?;
+        Ok(text)
     }
 
     fn glob(&self, pattern: &str) -> io::Result<Vec<PathBuf>> {
@@ -109,6 +121,16 @@ impl SourceSet {
     /// The main file: the one that was opened first.
     pub fn main_path(&self) -> Option<&str> {
         self.files.first().map(|(path, _)| path.as_str())
+    }
+
+    /// Parses the set again, as it was parsed when it was gathered: without touching a file.
+    pub fn parse(&self) -> (Tree, Faults) {
+        let parser = Parser::new(self);
+        let parser = match &self.globals {
+            Some(globals) => parser.globals(globals),
+            None => parser,
+        };
+        parser.parse(self.main_path().unwrap_or_default())
     }
 
     /// What `-T` prints: each file once, under its name.
@@ -250,7 +272,12 @@ impl Sources {
         let text = match self.known.get(path) {
             Some(&text) => text,
             None => {
-                let text = Text::new(loader.read(Path::new(path))?);
+                let bytes = loader.read(Path::new(path))?;
+                if bytes.len() > FILE_BYTES_MAX {
+                    let words = format!("it is larger than {} MiB", FILE_BYTES_MAX >> 20);
+                    return Err(io::Error::new(io::ErrorKind::FileTooLarge, words));
+                }
+                let text = Text::new(bytes);
                 self.set.files.push((path.to_owned(), text));
                 self.known.insert(path.to_owned(), self.set.files.len() - 1);
                 self.set.files.len() - 1

@@ -1,7 +1,7 @@
 //! Text with variables: `$scheme://$host${uri}`, captures `$1` to `$9`. Parsed when the file is read, compiled when the
 //! variables are known, expanded for each request by appending to a buffer.
 
-use crate::args::Arg;
+use crate::arg::Arg;
 use crate::fault::Fault;
 use crate::span::Span;
 use crate::suggest;

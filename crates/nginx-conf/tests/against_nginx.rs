@@ -127,6 +127,32 @@ proptest! {
     }
 }
 
+#[test]
+fn dumps_as_nginx_does() {
+    let Some(bench) = Bench::new() else { return };
+    let at = |name: &str| bench.folder.path().join(name);
+    std::fs::write(at("b.part"), "# b").unwrap();
+    std::fs::write(at("a.part"), "include c;\n").unwrap();
+    std::fs::write(at("c"), "\n").unwrap();
+    let path = bench.write("events {} include *.part; include c; http {\n}");
+    let output = Command::new(NGINX)
+        .arg("-T")
+        .arg("-p")
+        .arg(bench.folder.path())
+        .arg("-c")
+        .arg(&path)
+        .output()
+        .unwrap();
+    let (tree, faults) = Parser::new(&DiskLoader).parse(&path);
+    assert!(faults.is_empty());
+    let theirs = String::from_utf8(output.stdout).unwrap();
+    assert!(theirs.contains("# configuration file"), "{theirs}");
+    assert_eq!(
+        theirs,
+        String::from_utf8(tree.sources.set().dump()).unwrap()
+    );
+}
+
 struct Bench {
     folder: tempfile::TempDir,
 }

@@ -48,9 +48,7 @@ fn ships_all_text_to_a_reader_without_files() {
 
     let set: SourceSet = serde_json::from_str(&shipped).unwrap();
     assert_eq!(&set, tree.sources.set());
-    let (again, faults) = Parser::new(&set)
-        .globals(set.globals.clone().unwrap())
-        .parse(set.main_path().unwrap());
+    let (again, faults) = set.parse();
     assert!(faults.is_empty(), "{}", messages(&again, &faults));
     assert!(again.root.same_meaning(&tree.root));
     assert_eq!(again.sources.set(), tree.sources.set());
@@ -163,6 +161,15 @@ fn holds_its_limits() {
         let (_, faults) = Parser::new(&SourceSet::of([("/c", word(bytes))])).parse("/c");
         assert_eq!(faults.is_empty(), allowed, "{bytes} bytes");
     }
+}
+
+#[test]
+fn refuses_a_file_without_end() {
+    let (tree, faults) = Parser::new(&DiskLoader).parse("/dev/zero");
+    assert!(
+        messages(&tree, &faults)
+            .starts_with("t: [emerg] open() \"/dev/zero\" failed (it is larger than 64 MiB)\n")
+    );
 }
 
 #[test]
