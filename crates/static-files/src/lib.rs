@@ -1,4 +1,31 @@
 //! From a request path to a representation: contained opening, validators, ranges, variants, listing, file bodies.
+//!
+//! ```text
+//! path ─► Root ─► Opened ─► Representation ─► Plan ─► FileBody
+//!          │        │            │              │        └ sendfile, or read with the head, or http_body frames
+//!          │        │            │              └ status, fields, which bytes
+//!          │        │            └ length, type, coding, validators
+//!          │        └ descriptor and facts
+//!          └ beneath it and nowhere else; what isn't in memory goes to the blocking pool
+//! ```
+//!
+//! | to … | use |
+//! | --- | --- |
+//! | open a file, never outside of a folder, never waiting | [`Root::open_cached`], then [`Root::open`] or [`Root::open_with`] |
+//! | say in a log who was refused and by what | [`Root::explain`], [`Root::resolve`] |
+//! | send a small file together with its head | [`Opened::read_small`], [`FileBody::read_now`] |
+//! | send a large one | [`FileBody`] |
+//! | answer conditional and range requests | [`Representation`] |
+//! | know a content type | [`Types`] |
+//! | send `app.css.br` for `app.css` | [`Variants`] |
+//! | show what is in a directory | [`Root::list`], [`Page`], [`Listing::to_json`] |
+//! | have all of that as a service | [`ServeDir`] |
+//!
+//! Serving a small file costs four system calls: `openat2`, `fstat`, `preadv2`, `close`. Nothing is cached between requests
+//! but each root's own directory, so what is on the disk is what is served.
+//!
+//! The crate knows no server, no configuration and no proxying. Where there is a choice and nginx has made one, that is
+//! what is done or what can be chosen.
 #![forbid(unsafe_code)]
 
 mod body;
@@ -11,6 +38,7 @@ mod read;
 mod relative;
 mod representation;
 mod root;
+mod serve;
 mod types;
 mod variants;
 mod walk;
@@ -24,5 +52,6 @@ pub use opened::{Kind, Metadata, Opened, SmallRead};
 pub use read::ReadError;
 pub use representation::{Content, Plan, Representation, Rules};
 pub use root::{Resolved, Root, RootOptions};
+pub use serve::{ServeDir, ServeFuture};
 pub use types::{EXTENSION_MAX, Types, extension};
 pub use variants::{Chosen, Coding, Freshness, Variants};

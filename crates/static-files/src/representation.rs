@@ -6,8 +6,7 @@ use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 
-use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use http_wire::conditional::{Current, EntityTag, ModifiedSince, Verdict, evaluate, range_applies};
 use http_wire::date::HttpDate;
 use http_wire::range::{ContentRange, Multipart, RangeLimits, Selection, select};
@@ -72,7 +71,7 @@ pub struct Representation<'a> {
     len: u64,
     modified: i64,
     entity_tag: Tag,
-    content_type: Option<&'a Bytes>,
+    content_type: Option<&'a HeaderValue>,
     coding: Option<Coding>,
     varies: bool,
 }
@@ -93,7 +92,7 @@ impl<'a> Representation<'a> {
 
     /// The type to tell; `None` tells none. See [`Types::of`](crate::Types::of).
     #[must_use]
-    pub fn with_type(mut self, content_type: Option<&'a Bytes>) -> Self {
+    pub fn with_type(mut self, content_type: Option<&'a HeaderValue>) -> Self {
         self.content_type = content_type;
         self
     }
@@ -163,7 +162,7 @@ impl<'a> Representation<'a> {
             Selection::Several(ranges) => {
                 let content_type = self
                     .content_type
-                    .map(|value| String::from_utf8_lossy(value));
+                    .map(|value| String::from_utf8_lossy(value.as_bytes()));
                 let frame = Multipart::new(boundary(), content_type, self.len);
                 plan(
                     StatusCode::PARTIAL_CONTENT,
@@ -197,7 +196,7 @@ impl<'a> Representation<'a> {
     /// `Vary`, `Accept-Ranges` or `Content-Range`; of them those that its status has. `Content-Length` is the
     /// connection's business, see [`Plan::content_length`].
     pub fn write_fields(&self, plan: &Plan, out: &mut Fields) {
-        // All values are made here or were fit for a field when the table of types was made; what isn't is left out.
+        // All values are made here or are header values already, so none is refused.
         let mut put = |name, value: &[u8]| {
             let _ = out.append(name, value);
         };
@@ -208,7 +207,7 @@ impl<'a> Representation<'a> {
             }
             _ if is_content => {
                 if let Some(value) = self.content_type {
-                    put(Known::ContentType, value);
+                    put(Known::ContentType, value.as_bytes());
                 }
             }
             _ => {}

@@ -277,7 +277,7 @@ fn head_has_the_fields_of_get_and_no_content() {
 }
 
 fn written(lines: &[(&str, &str)]) -> Vec<(String, String)> {
-    let css = Bytes::from_static(b"text/css");
+    let css = HeaderValue::from_static("text/css");
     let metadata = metadata(1000, WHEN);
     let representation = Representation::of(&metadata)
         .with_type(Some(&css))
@@ -352,7 +352,7 @@ fn file(len: usize) -> (Opened, Vec<u8>) {
 }
 
 async fn sent(opened: Opened, lines: &[(&str, &str)]) -> (Plan, String, Vec<u8>) {
-    let text = Bytes::from_static(b"text/plain");
+    let text = HeaderValue::from_static("text/plain");
     let metadata = *opened.metadata();
     let representation = Representation::of(&metadata).with_type(Some(&text));
     let plan = representation.plan(&Method::GET, &fields(lines), &Rules::default());

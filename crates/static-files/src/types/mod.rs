@@ -11,6 +11,8 @@ use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use bytes::Bytes;
+use http::HeaderValue;
+use http::header::InvalidHeaderValue;
 
 /// Longest extension that can have a type, in bytes. Longer ones get the default type.
 pub const EXTENSION_MAX: usize = 64;
@@ -25,16 +27,21 @@ pub const EXTENSION_MAX: usize = 64;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Types {
-    by_extension: HashMap<Box<[u8]>, Bytes, BuildHasherDefault<Fnv>>,
-    default: Option<Bytes>,
+    by_extension: HashMap<Box<[u8]>, HeaderValue, BuildHasherDefault<Fnv>>,
+    default: Option<HeaderValue>,
 }
 
 impl Types {
     /// An empty table: everything has the default type. An empty default means that no type is told.
-    pub fn new(default: impl AsRef<[u8]>) -> Self {
+    ///
+    /// # Panics
+    /// If the type has control characters. Use [`with_default`](Self::with_default) for types that aren't the program's
+    /// own.
+    pub fn new(default: &str) -> Self {
+        let default = (!default.is_empty()).then(|| own(default));
         Types {
             by_extension: HashMap::default(),
-            default: told(default.as_ref()),
+            default,
         }
     }
 
@@ -49,13 +56,16 @@ impl Types {
 
     /// Adds a type for extensions (without dot). A later one for the same extension replaces the earlier, as in nginx.
     /// Extensions longer than [`EXTENSION_MAX`] are never found.
+    ///
+    /// # Panics
+    /// If the type has control characters. Use [`insert`](Self::insert) for types that aren't the program's own.
     #[must_use]
     pub fn with<E: AsRef<[u8]>>(
         mut self,
-        value: impl AsRef<[u8]>,
+        value: &str,
         extensions: impl IntoIterator<Item = E>,
     ) -> Self {
-        let value = Bytes::copy_from_slice(value.as_ref());
+        let value = own(value);
         for extension in extensions {
             self.insert(extension.as_ref(), value.clone());
         }
@@ -63,37 +73,46 @@ impl Types {
     }
 
     /// [`with`](Self::with), one at a time.
-    pub fn insert(&mut self, extension: &[u8], value: Bytes) {
+    pub fn insert(&mut self, extension: &[u8], value: HeaderValue) {
         self.by_extension
             .insert(extension.to_ascii_lowercase().into(), value);
     }
 
-    /// Replaces the default type; an empty one means that no type is told.
+    /// Replaces the default type; `None` tells none.
     #[must_use]
-    pub fn with_default(mut self, value: impl AsRef<[u8]>) -> Self {
-        self.default = told(value.as_ref());
+    pub fn with_default(mut self, value: Option<HeaderValue>) -> Self {
+        self.default = value;
         self
     }
 
     /// Adds `; charset=…` to the types for which `applies` says so and that have none yet.
-    #[must_use]
-    pub fn with_charset(mut self, charset: &str, applies: impl Fn(&[u8]) -> bool) -> Self {
-        let mut made: HashMap<Bytes, Bytes> = HashMap::new();
+    ///
+    /// # Errors
+    /// If the charset has control characters.
+    pub fn with_charset(
+        mut self,
+        charset: &str,
+        applies: impl Fn(&[u8]) -> bool,
+    ) -> Result<Self, InvalidHeaderValue> {
+        let mut made: HashMap<HeaderValue, HeaderValue> = HashMap::new();
         for value in self.by_extension.values_mut().chain(&mut self.default) {
-            if applies(value) && !has_charset(value) {
-                let new = made.entry(value.clone()).or_insert_with(|| {
-                    [&value[..], b"; charset=", charset.as_bytes()]
-                        .concat()
-                        .into()
-                });
-                *value = new.clone();
+            if !applies(value.as_bytes()) || has_charset(value.as_bytes()) {
+                continue;
             }
+            if !made.contains_key(value) {
+                let text = [value.as_bytes(), b"; charset=", charset.as_bytes()].concat();
+                made.insert(
+                    value.clone(),
+                    HeaderValue::from_maybe_shared(Bytes::from(text))?,
+                );
+            }
+            *value = made[&*value].clone();
         }
-        self
+        Ok(self)
     }
 
     /// The type of a path or file name; `None` if none is told.
-    pub fn of(&self, path: &[u8]) -> Option<&Bytes> {
+    pub fn of(&self, path: &[u8]) -> Option<&HeaderValue> {
         let Some(extension) = extension(path) else {
             return self.default.as_ref();
         };
@@ -139,8 +158,12 @@ pub fn extension(path: &[u8]) -> Option<&[u8]> {
     (path[at] == b'.' && !is_leading && last > 0).then(|| &path[at + 1..])
 }
 
-fn told(value: &[u8]) -> Option<Bytes> {
-    (!value.is_empty()).then(|| Bytes::copy_from_slice(value))
+/// A type that the program itself names.
+fn own(value: &str) -> HeaderValue {
+    match HeaderValue::from_str(value) {
+        Ok(value) => value,
+        Err(_) => panic!("the content type {value:?} has control characters"),
+    }
 }
 
 fn has_charset(value: &[u8]) -> bool {
@@ -239,7 +262,8 @@ mod tests {
             .with("text/html", ["html"])
             .with("text/css; charset=latin1", ["css"])
             .with("image/png", ["png"])
-            .with_charset("utf-8", |value| value.starts_with(b"text/"));
+            .with_charset("utf-8", |value| value.starts_with(b"text/"))
+            .unwrap();
         assert_eq!(types.of(b"a.html").unwrap(), "text/html; charset=utf-8");
         assert_eq!(types.of(b"a.css").unwrap(), "text/css; charset=latin1");
         assert_eq!(types.of(b"a.png").unwrap(), "image/png");
