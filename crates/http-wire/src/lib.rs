@@ -34,6 +34,8 @@ pub mod path;
 pub mod range;
 
 mod known;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 mod reason;
 mod scan;
 mod version;

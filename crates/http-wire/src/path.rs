@@ -12,8 +12,8 @@ pub enum PathError {
     /// A `%` without two hexadecimal digits behind it.
     #[error("the path has a \"%\" without two hexadecimal digits behind it")]
     PercentEncoding,
-    /// `%00`.
-    #[error("the path has an encoded NUL")]
+    /// A NUL, encoded or not.
+    #[error("the path has a NUL")]
     Nul,
     /// `..` beyond the root.
     #[error("the path leads above the root")]
@@ -75,7 +75,7 @@ pub fn normalise(path: &[u8], how: Normalise) -> Result<Cow<'_, [u8]>, PathError
 fn is_plain(path: &[u8]) -> bool {
     let mut after_slash = false;
     for &byte in path {
-        if byte == b'%' || (after_slash && matches!(byte, b'/' | b'.')) {
+        if byte == b'%' || byte == 0 || (after_slash && matches!(byte, b'/' | b'.')) {
             return false;
         }
         after_slash = byte == b'/';
@@ -94,6 +94,7 @@ fn decoded_byte(text: &[u8]) -> Result<Option<(u8, &[u8])>, PathError> {
                 Ok(Some((byte, rest)))
             }
         }
+        [0, ..] => Err(PathError::Nul),
         [byte, rest @ ..] => Ok(Some((*byte, rest))),
     }
 }
@@ -288,6 +289,7 @@ mod tests {
             assert_eq!(merged(path), Err(PathError::PercentEncoding), "{path}");
         }
         assert_eq!(merged("/a%00"), Err(PathError::Nul));
+        assert_eq!(merged("/a\0"), Err(PathError::Nul));
         for path in ["", "a", "*", "%2Fa"] {
             assert_eq!(merged(path), Err(PathError::NotAbsolute), "{path}");
         }
