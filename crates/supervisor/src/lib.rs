@@ -1,1 +1,32 @@
-//! A master that holds sockets and watches workers: spawn, readiness, heartbeat, respawn, reload, upgrade, drain.
+//! A master that holds sockets and watches workers: the part that an edge server and an application server share.
+//!
+//! - [`fleet`] decides: what to do when a worker ends, hangs, asks to be replaced; how a reload, a drain, a change of
+//!   size proceeds. It owns no process and no clock.
+//! - [`master`] acts: one thread, one `poll`; a program plugs in through [`Program`].
+//! - [`channel`], [`board`] and [`link`] tie the two processes together: orders and reports with descriptors, shared
+//!   memory for heartbeats and counters, and the worker's side of both.
+//!
+//! This crate knows no HTTP, no configuration language, no Python and no tokio. It is the one place, with
+//! `socket-activation`, where processes are made and signals handled.
+
+pub mod board;
+pub mod channel;
+pub mod exit;
+pub mod fleet;
+pub mod link;
+pub mod master;
+pub mod oom;
+pub mod reap;
+pub mod signals;
+
+pub use board::{Board, Counter, Lane, monotonic_ms};
+pub use channel::{Channel, ChannelError, Received};
+pub use exit::Exit;
+pub use fleet::{
+    Death, Ending, Fleet, Generation, KillReason, Notice, Outcome, Phase, Policy, Stuck, WorkerId,
+};
+pub use link::{Kit, Link, LinkError, Order, Report};
+pub use master::{Config, Event, Level, Master, Program, SpawnOrder, Spawned, WorkerInfo};
+pub use rustix::process::{Pid, Signal};
+pub use signals::Signals;
+pub use socket_activation;

@@ -1,0 +1,660 @@
+//! The decisions of a master, without a process, a signal or a clock.
+//!
+//! A [`Fleet`] is told what happened, with the time at which it did, and answers with [`Action`]s. The engine
+//! ([`Master`](crate::Master)) carries them out; tests use a virtual clock instead.
+//!
+//! - **Things that happened**: [`started`](Fleet::started), [`spawn_failed`](Fleet::spawn_failed),
+//!   [`ready`](Fleet::ready), [`leaving`](Fleet::leaving), [`exited`](Fleet::exited), [`observe`](Fleet::observe).
+//! - **Things you ask for**: [`start`](Fleet::start), [`reload`](Fleet::reload), [`scale`](Fleet::scale),
+//!   [`stop`](Fleet::stop).
+//! - **Things to poll**: [`next_action`](Fleet::next_action); [`deadline`](Fleet::deadline), at which to call
+//!   [`expire`](Fleet::expire).
+//!
+//! ```text
+//!            started        ready                 (reload, scale down, replaced, stop)
+//! Spawning ──────────► Booting ─────► Serving ───────────────► Ending ──────► gone
+//!     │ cancelled         │ too slow     │ stuck                  │ overdue     ▲
+//!     ▼                   ▼              ▼                        ▼             │
+//!   gone                Killed ◄──── Aborted (SIGABRT) ──────► Killed ──────────┘
+//! ```
+//!
+//! Promises, each checked by a property test: a serving worker is only told to go when the fleet shrinks or stops, when
+//! its successor is ready, or when a whole new generation is ready; the first death is answered at once and repeated
+//! early deaths ever more slowly; after [`stop`](Fleet::stop) every worker is told, then killed, and the end is reported.
+
+mod action;
+mod line;
+mod policy;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Instant;
+
+pub use action::{Action, Death, Ending, Generation, KillReason, Notice, Outcome, WorkerId};
+use line::Line;
+pub use policy::Policy;
+use watch::Watch;
+pub use watch::{LaneSample, Stuck};
+
+use crate::Exit;
+
+/// Where a worker stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Ordered; no process yet.
+    Spawning,
+    /// The process exists and prepares itself.
+    Booting,
+    /// It accepts requests.
+    Serving,
+    /// It was told to go.
+    Ending(Ending),
+    /// It was stuck and was sent SIGABRT.
+    Aborted,
+    /// It was sent SIGKILL.
+    Killed,
+}
+
+#[derive(Clone, Debug)]
+struct Worker {
+    generation: Generation,
+    phase: Phase,
+    serving_since: Option<Instant>,
+    /// It asked for a successor.
+    leaving: bool,
+    /// When its phase has lasted too long.
+    deadline: Option<Instant>,
+    watch: Watch,
+}
+
+/// The master's decisions. See the [module](self).
+#[derive(Clone, Debug)]
+pub struct Fleet {
+    policy: Policy,
+    target: usize,
+    workers: BTreeMap<WorkerId, Worker>,
+    current: Line,
+    next: Option<Line>,
+    reload_again: bool,
+    stopping: Option<(Ending, Outcome)>,
+    stopped: bool,
+    /// Generations that were not disbanded yet.
+    generations: BTreeSet<Generation>,
+    last_worker: u64,
+    last_generation: u32,
+    actions: VecDeque<Action>,
+}
+
+impl Fleet {
+    /// A fleet that shall have `target` workers; nothing happens before [`Fleet::start`].
+    #[must_use]
+    pub fn new(policy: Policy, target: usize) -> Self {
+        let generation = Generation(1);
+        Self {
+            policy,
+            target,
+            workers: BTreeMap::new(),
+            current: Line::new(generation, 0),
+            next: None,
+            reload_again: false,
+            stopping: None,
+            stopped: false,
+            generations: BTreeSet::from([generation]),
+            last_worker: 0,
+            last_generation: 1,
+            actions: VecDeque::new(),
+        }
+    }
+
+    // What you ask for.
+
+    /// Spawns the first generation.
+    pub fn start(&mut self, now: Instant) {
+        if self.stopping.is_none() {
+            self.current.grow(self.target);
+            self.settle(now);
+        }
+    }
+
+    /// Brings up a new generation; the current one retires when all of it is ready, and serves on if that fails.
+    /// Asked during a reload, another one follows it.
+    pub fn reload(&mut self, now: Instant) {
+        if self.stopping.is_some() {
+            return;
+        }
+        if self.next.is_some() {
+            self.reload_again = true;
+            return;
+        }
+        self.last_generation += 1;
+        let generation = Generation(self.last_generation);
+        self.generations.insert(generation);
+        self.next = Some(Line::new(generation, self.target));
+        self.tell(Notice::Reloading { generation });
+        self.settle(now);
+    }
+
+    /// Changes the number of workers; 0 rests the fleet until the next change.
+    pub fn scale(&mut self, target: usize, now: Instant) {
+        self.target = target;
+        if self.stopping.is_some() {
+            return;
+        }
+        let mut removed = self.current.shrink(target);
+        self.current.grow(target);
+        if let Some(next) = &mut self.next {
+            removed.extend(next.shrink(target));
+            next.grow(target);
+        }
+        for worker in removed.iter().flat_map(line::Seat::workers) {
+            self.end(worker, Ending::Graceful, now);
+        }
+        self.settle(now);
+    }
+
+    /// Ends every worker, and the fleet with the last of them. A harder ending may follow a kinder one.
+    pub fn stop(&mut self, ending: Ending, now: Instant) {
+        self.stop_with(ending, Outcome::Asked, now);
+    }
+
+    /// Replaces the policy; deadlines that run already stay.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.policy = policy;
+    }
+
+    // What happened.
+
+    /// The process of a worker exists. `false` when that worker was cancelled: kill the process.
+    pub fn started(&mut self, worker: WorkerId) -> bool {
+        match self.workers.get_mut(&worker) {
+            Some(known) => {
+                if known.phase == Phase::Spawning {
+                    known.phase = Phase::Booting;
+                }
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// A worker could not be started.
+    pub fn spawn_failed(&mut self, worker: WorkerId, now: Instant) {
+        self.lose(worker, Death::NotSpawned, now);
+        self.settle(now);
+    }
+
+    /// A worker accepts requests.
+    pub fn ready(&mut self, worker: WorkerId, now: Instant) {
+        let Some(known) = self.workers.get_mut(&worker) else {
+            return;
+        };
+        if !matches!(known.phase, Phase::Spawning | Phase::Booting) {
+            return;
+        }
+        known.phase = Phase::Serving;
+        known.serving_since = Some(now);
+        known.deadline = None;
+        let generation = known.generation;
+        if let Some(predecessor) = self.promote(generation, worker) {
+            self.end(predecessor, Ending::Graceful, now);
+        }
+        self.settle(now);
+    }
+
+    /// A worker asks to be replaced (it served its number of requests, or leaks). It serves on until its successor is
+    /// ready.
+    pub fn leaving(&mut self, worker: WorkerId, now: Instant) {
+        if let Some(known) = self.workers.get_mut(&worker) {
+            known.leaving = true;
+            self.settle(now);
+        }
+    }
+
+    /// The process of a worker ended.
+    pub fn exited(&mut self, worker: WorkerId, exit: Exit, now: Instant) {
+        self.lose(worker, Death::Exited(exit), now);
+        self.settle(now);
+    }
+
+    /// What the lanes of a worker show now; see [`Policy::tick`].
+    pub fn observe(
+        &mut self,
+        worker: WorkerId,
+        lanes: impl IntoIterator<Item = LaneSample>,
+        now: Instant,
+    ) {
+        let Some(known) = self.workers.get_mut(&worker) else {
+            return;
+        };
+        if !matches!(
+            known.phase,
+            Phase::Serving | Phase::Ending(Ending::Graceful)
+        ) {
+            return;
+        }
+        if let Some(stuck) = known.watch.observe(lanes, &self.policy, now) {
+            known.phase = Phase::Aborted;
+            known.deadline = Some(now + self.policy.abort_grace);
+            self.actions.push_back(Action::Abort { worker, stuck });
+        }
+    }
+
+    // What to poll.
+
+    /// The next thing to do.
+    pub fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When to call [`Fleet::expire`] if nothing happens before.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        let phases = self.workers.values().filter_map(|worker| worker.deadline);
+        let seats = self.lines().flat_map(|line| &line.seats);
+        phases.chain(seats.filter_map(|seat| seat.due)).min()
+    }
+
+    /// Time has passed: acts on every deadline up to `now`.
+    pub fn expire(&mut self, now: Instant) {
+        let late: Vec<_> = self
+            .workers
+            .iter()
+            .filter(|(_, worker)| worker.deadline.is_some_and(|deadline| deadline <= now))
+            .map(|(id, worker)| (*id, worker.phase))
+            .collect();
+        for (worker, phase) in late {
+            match phase {
+                Phase::Spawning => {
+                    self.actions.push_back(Action::Cancel { worker });
+                    self.lose(worker, Death::NeverStarted, now);
+                }
+                Phase::Booting => self.kill(worker, KillReason::NotReady),
+                Phase::Ending(ending) => self.kill(worker, KillReason::Overdue(ending)),
+                Phase::Aborted => self.kill(worker, KillReason::Stuck),
+                Phase::Serving | Phase::Killed => {}
+            }
+        }
+        self.settle(now);
+    }
+
+    // What is the case.
+
+    /// How many workers there shall be.
+    #[must_use]
+    pub fn target(&self) -> usize {
+        self.target
+    }
+
+    /// Where a worker stands; `None` when it is gone.
+    #[must_use]
+    pub fn phase(&self, worker: WorkerId) -> Option<Phase> {
+        self.workers.get(&worker).map(|worker| worker.phase)
+    }
+
+    /// Every worker that is not gone, with its generation and phase, the oldest first.
+    pub fn workers(&self) -> impl Iterator<Item = (WorkerId, Generation, Phase)> {
+        self.workers
+            .iter()
+            .map(|(id, worker)| (*id, worker.generation, worker.phase))
+    }
+
+    /// How many workers accept requests, of any generation.
+    #[must_use]
+    pub fn serving(&self) -> usize {
+        self.workers
+            .values()
+            .filter(|worker| worker.phase == Phase::Serving)
+            .count()
+    }
+
+    /// The generation that serves (or is being started for the first time).
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.current.generation
+    }
+
+    /// Is a reload under way?
+    #[must_use]
+    pub fn is_reloading(&self) -> bool {
+        self.next.is_some()
+    }
+
+    /// Is the fleet on its way out, and how?
+    #[must_use]
+    pub fn stopping(&self) -> Option<Ending> {
+        self.stopping.map(|(ending, _)| ending)
+    }
+
+    /// The policy in force.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    // How it is decided.
+
+    fn tell(&mut self, notice: Notice) {
+        self.actions.push_back(Action::Tell(notice));
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &Line> {
+        std::iter::once(&self.current).chain(&self.next)
+    }
+
+    fn line_of(&mut self, generation: Generation) -> Option<&mut Line> {
+        std::iter::once(&mut self.current)
+            .chain(&mut self.next)
+            .find(|line| line.generation == generation)
+    }
+
+    /// After every event: fills seats, completes generations, disbands old ones, notices the end.
+    fn settle(&mut self, now: Instant) {
+        if self.stopping.is_none() {
+            self.fill(now);
+            self.complete(now);
+        }
+        self.disband();
+        if let (Some((_, outcome)), true, false) =
+            (self.stopping, self.workers.is_empty(), self.stopped)
+        {
+            self.stopped = true;
+            self.actions.push_back(Action::Stopped(outcome));
+        }
+    }
+
+    /// Orders a worker for each empty seat, and a successor for each worker that asked for one, if the time has come.
+    fn fill(&mut self, now: Instant) {
+        let leaving: BTreeSet<_> = self
+            .workers
+            .iter()
+            .filter(|(_, worker)| worker.leaving && worker.phase == Phase::Serving)
+            .map(|(id, _)| *id)
+            .collect();
+        let deadline = self.policy.ready_timeout.map(|timeout| now + timeout);
+        for line in std::iter::once(&mut self.current).chain(&mut self.next) {
+            for seat in &mut line.seats {
+                seat.due = seat.due.filter(|due| *due > now);
+                let place = match seat.worker {
+                    None => &mut seat.worker,
+                    Some(id) if leaving.contains(&id) => &mut seat.successor,
+                    Some(_) => continue,
+                };
+                if place.is_some() || seat.due.is_some() {
+                    continue;
+                }
+                self.last_worker += 1;
+                let (worker, generation) = (WorkerId(self.last_worker), line.generation);
+                *place = Some(worker);
+                self.workers
+                    .insert(worker, Worker::new(generation, deadline));
+                let seat = seat.number;
+                self.actions.push_back(Action::Spawn {
+                    worker,
+                    generation,
+                    seat,
+                });
+            }
+        }
+    }
+
+    /// Notices generations of which every seat is ready for the first time.
+    fn complete(&mut self, now: Instant) {
+        let workers = self.target;
+        if !self.current.complete
+            && self.current.seats.len() == workers
+            && self.serves(&self.current)
+        {
+            self.current.complete = true;
+            self.tell(Notice::Started {
+                generation: self.current.generation,
+                workers,
+            });
+        }
+        if self.next.as_ref().is_some_and(|line| self.serves(line)) {
+            self.commit(now);
+        }
+    }
+
+    /// Does every seat have a worker that accepts requests?
+    fn serves(&self, line: &Line) -> bool {
+        line.seats.iter().all(|seat| {
+            let worker = seat.worker.and_then(|id| self.workers.get(&id));
+            worker.is_some_and(|worker| worker.phase == Phase::Serving)
+        })
+    }
+
+    /// The new generation takes over.
+    fn commit(&mut self, now: Instant) {
+        let Some(mut line) = self.next.take() else {
+            return;
+        };
+        line.complete = true;
+        let generation = line.generation;
+        self.current = line;
+        self.tell(Notice::Reloaded {
+            generation,
+            workers: self.target,
+        });
+        self.end_where(Ending::Graceful, now, |worker| {
+            worker.generation != generation
+        });
+        self.next_reload(now);
+    }
+
+    fn next_reload(&mut self, now: Instant) {
+        if std::mem::take(&mut self.reload_again) {
+            self.reload(now);
+        }
+    }
+
+    /// A ready worker sits down for good; returns the one that it replaces.
+    fn promote(&mut self, generation: Generation, worker: WorkerId) -> Option<WorkerId> {
+        let seat = self.line_of(generation)?.seat_of(worker)?;
+        if seat.successor != Some(worker) {
+            return None;
+        }
+        seat.successor = None;
+        seat.worker.replace(worker)
+    }
+
+    /// A worker is gone: books its death on its seat and judges its generation.
+    fn lose(&mut self, id: WorkerId, death: Death, now: Instant) {
+        let Some(worker) = self.workers.remove(&id) else {
+            return;
+        };
+        let was_good = worker
+            .serving_since
+            .is_some_and(|since| now.duration_since(since) >= self.policy.stable_after);
+        let expected = worker.leaving || matches!(worker.phase, Phase::Ending(_) | Phase::Killed);
+        let stopping = self.stopping.is_some();
+        let policy = self.policy.clone();
+        let mut failed = false;
+        let mut respawn_in = None;
+        if let Some(line) = self.line_of(worker.generation).filter(|_| !stopping) {
+            let complete = line.complete;
+            if let Some(seat) = line.seat_of(id) {
+                seat.strikes = if was_good {
+                    0
+                } else {
+                    seat.strikes.saturating_add(1)
+                };
+                let pause = policy.pause(seat.strikes);
+                if seat.successor == Some(id) {
+                    seat.successor = None;
+                    // Its predecessor serves on, so there is no hurry.
+                    seat.due = Some(now + pause.max(policy.backoff_first));
+                } else {
+                    seat.worker = seat.successor.take();
+                    seat.due =
+                        Some(now + pause).filter(|_| seat.worker.is_none() && !pause.is_zero());
+                    respawn_in = seat.worker.is_none().then_some(pause);
+                }
+                failed = !complete && !was_good && policy.is_hopeless(death, seat.strikes);
+            }
+        }
+        if failed {
+            respawn_in = None;
+        }
+        let (generation, was_ready) = (worker.generation, worker.serving_since.is_some());
+        self.tell(Notice::Gone {
+            worker: id,
+            generation,
+            death,
+            was_ready,
+            expected,
+            respawn_in,
+        });
+        if failed {
+            self.fail(worker.generation, id, death, now);
+        }
+    }
+
+    /// A generation that was never complete cannot be brought up.
+    fn fail(&mut self, generation: Generation, worker: WorkerId, death: Death, now: Instant) {
+        match self.next.take() {
+            Some(next) if next.generation == generation => {
+                self.tell(Notice::ReloadFailed {
+                    generation,
+                    worker,
+                    death,
+                });
+                self.end_where(Ending::Quick, now, |worker| worker.generation == generation);
+                self.next_reload(now);
+            }
+            // The first generation fails, but its replacement is on the way.
+            Some(next) => {
+                self.current = next;
+                self.end_where(Ending::Quick, now, |worker| worker.generation == generation);
+                self.next_reload(now);
+            }
+            None => self.stop_with(Ending::Quick, Outcome::GaveUp(death), now),
+        }
+    }
+
+    fn stop_with(&mut self, ending: Ending, outcome: Outcome, now: Instant) {
+        match &mut self.stopping {
+            Some((before, _)) => *before = ending.max(*before),
+            none => *none = Some((ending, outcome)),
+        }
+        self.next = None;
+        self.reload_again = false;
+        self.current.seats.clear();
+        self.end_where(ending, now, |_| true);
+        if ending == Ending::Graceful {
+            self.shorten_retirement(now);
+        }
+        self.settle(now);
+    }
+
+    /// Who retires since before the stop has no longer than the others.
+    fn shorten_retirement(&mut self, now: Instant) {
+        let Some(timeout) = self.policy.graceful_timeout else {
+            return;
+        };
+        for worker in self.workers.values_mut() {
+            if worker.phase == Phase::Ending(Ending::Graceful) {
+                let latest = now + timeout;
+                worker.deadline = Some(worker.deadline.map_or(latest, |set| set.min(latest)));
+            }
+        }
+    }
+
+    fn end_where(&mut self, ending: Ending, now: Instant, which: impl Fn(&Worker) -> bool) {
+        let ids: Vec<_> = self
+            .workers
+            .iter()
+            .filter(|(_, worker)| which(worker))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in ids {
+            self.end(id, ending, now);
+        }
+    }
+
+    /// Tells one worker to go, if it was not told as clearly before.
+    fn end(&mut self, id: WorkerId, ending: Ending, now: Instant) {
+        let graceful = match self.stopping {
+            Some(_) => self.policy.graceful_timeout,
+            None => self.policy.retire_timeout,
+        };
+        let quick = self.policy.quick_timeout;
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
+        let ending = match (worker.phase, ending) {
+            (Phase::Spawning, _) => {
+                self.workers.remove(&id);
+                self.actions.push_back(Action::Cancel { worker: id });
+                return;
+            }
+            (Phase::Killed, _) => return,
+            (_, Ending::Kill) => return self.kill(id, KillReason::Asked),
+            (Phase::Aborted, _) => return,
+            (Phase::Ending(told), ending) if told >= ending => return,
+            // It has no requests to finish.
+            (Phase::Booting, Ending::Graceful) => Ending::Quick,
+            (_, ending) => ending,
+        };
+        worker.phase = Phase::Ending(ending);
+        worker.deadline = match ending {
+            Ending::Graceful => graceful.map(|timeout| now + timeout),
+            _ => Some(now + quick),
+        };
+        self.actions.push_back(Action::End { worker: id, ending });
+    }
+
+    fn kill(&mut self, worker: WorkerId, reason: KillReason) {
+        if let Some(known) = self.workers.get_mut(&worker) {
+            known.phase = Phase::Killed;
+            known.deadline = None;
+            self.actions.push_back(Action::Kill { worker, reason });
+        }
+    }
+
+    /// Lets go of generations that are over.
+    fn disband(&mut self) {
+        let needed: BTreeSet<_> = self
+            .workers
+            .values()
+            .map(|worker| worker.generation)
+            .chain(self.lines().map(|line| line.generation))
+            .collect();
+        for generation in self.generations.difference(&needed) {
+            self.actions.push_back(Action::Disband {
+                generation: *generation,
+            });
+        }
+        self.generations
+            .retain(|generation| needed.contains(generation));
+    }
+}
+
+impl Worker {
+    fn new(generation: Generation, deadline: Option<Instant>) -> Self {
+        let (phase, watch) = (Phase::Spawning, Watch::default());
+        Self {
+            generation,
+            phase,
+            serving_since: None,
+            leaving: false,
+            deadline,
+            watch,
+        }
+    }
+}
+
+impl Policy {
+    /// Does this death mean that a generation that was never complete will not be?
+    fn is_hopeless(&self, death: Death, strikes: u32) -> bool {
+        let fatal =
+            matches!(death, Death::Exited(Exit::Code(code)) if self.fatal_codes.contains(&code));
+        fatal
+            || self
+                .boot_attempts
+                .is_some_and(|attempts| strikes >= attempts)
+    }
+}
