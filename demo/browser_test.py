@@ -11,6 +11,7 @@ nothing.
 import argparse
 import os
 import shutil
+import signal
 import struct
 import sys
 import tempfile
@@ -51,6 +52,7 @@ FLAGS = (
 
 def main():
     options = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # through `finally`, so that the browser goes too
     with tempfile.TemporaryDirectory(prefix="shop-browser-", ignore_cleanup_errors=True) as scratch:
         try:
             browser = start_browser(options, Path(scratch))

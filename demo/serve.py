@@ -10,6 +10,7 @@ gunicorn; `--front …/edge --app …/appserver` uses ours: the commands and the
 """
 
 import argparse
+import fcntl
 import http.client
 import os
 import shutil
@@ -29,20 +30,16 @@ SOCKET_PATH_BYTES_MAX = 107  # of a unix socket on Linux
 
 def main():
     options = arguments()
-    state = options.state.resolve()
-    site = Site(options, state)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupted)
+    ending = Ending()
+    site = Site(options, options.state.resolve(), ending)
     try:
-        prepare(state, site.environment)
+        site.prepare()
         site.start()
         print(f"\n    the shop is open: {site.url}\n", flush=True)
-        if not options.check:
-            site.follow_log()
-        return site.check()
-    except KeyboardInterrupt:
-        return 0 if not options.check else 1
-    except (CannotStart, subprocess.CalledProcessError) as problem:
+        return site.check() if options.check else site.follow_log()
+    except Ended:
+        return 1 if options.check else 0
+    except CannotStart as problem:
         print(f"serve.py: {problem}", file=sys.stderr)
         return 1
     finally:
@@ -70,29 +67,37 @@ def arguments():
     return parser.parse_args()
 
 
-def interrupted(number, frame):
-    raise KeyboardInterrupt
+class Ended(Exception):
+    """Somebody asked us to end."""
+
+
+class Ending:
+    """Notes Ctrl-C and its like; they take effect at the next pause. (An exception from the handler itself could come
+    in the middle of subprocess's bookkeeping, and did.)"""
+
+    def __init__(self):
+        self.asked = False
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self.ask)
+
+    def ask(self, number, frame):
+        self.asked = True
+
+    def pause(self, seconds):
+        time.sleep(seconds)
+        if self.asked:
+            raise Ended
 
 
 class CannotStart(Exception):
     """Carries what to tell the user."""
 
 
-def prepare(state, environment):
-    """The folders, the database with its content, the static files: what is there already is kept."""
-    for name in ("conf", "logs", "run", "tmp"):
-        (state / name).mkdir(parents=True, exist_ok=True)
-    for name in ("nginx.conf", "mime.types"):
-        shutil.copyfile(DEMO / name, state / "conf" / name)
-    for command in ("migrate -v0", "seed", "collectstatic --noinput -v0"):
-        subprocess.run([sys.executable, "manage.py", *command.split()], cwd=PROJECT, env=environment, check=True)
-
-
 class Site:
     """The three servers of one shop."""
 
-    def __init__(self, options, state):
-        self.options, self.state = options, state
+    def __init__(self, options, state, ending):
+        self.options, self.state, self.ending = options, state, ending
         self.running = []  # (name, process), in the order of stopping
         self.app_socket = state / "run" / "app.sock"
         self.chat_socket = state / "run" / "chat.sock"
@@ -104,6 +109,32 @@ class Site:
             "VIRTUAL_ENV": sys.prefix,
             "PYTHONDONTWRITEBYTECODE": "1",
         }
+
+    def prepare(self):
+        """The folders, the database with its content, the static files: what is there already is kept."""
+        for name in ("conf", "logs", "run", "tmp"):
+            (self.state / name).mkdir(parents=True, exist_ok=True)
+        self.lock = (self.state / "run" / "serve.lock").open("w")
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as problem:
+            raise CannotStart(f"another serve.py uses {self.state}; end it or choose another --state") from problem
+        for name in ("nginx.conf", "mime.types"):
+            shutil.copyfile(DEMO / name, self.state / "conf" / name)
+        for command in ("migrate -v0", "seed", "collectstatic --noinput -v0"):
+            if self.run([PROJECT / "manage.py", *command.split()]):
+                raise CannotStart(f"manage.py {command} failed")
+
+    def run(self, command):
+        """Runs a Python program to its end, or to ours; returns its exit code."""
+        process = subprocess.Popen([sys.executable, *command], env=self.environment, start_new_session=True)
+        try:
+            while process.poll() is None:
+                self.ending.pause(0.02)
+        finally:
+            process.terminate()
+            process.wait()
+        return process.returncode
 
     def start(self):
         if len(bytes(self.chat_socket)) > SOCKET_PATH_BYTES_MAX:
@@ -196,7 +227,7 @@ class Site:
             if time.monotonic() > deadline:
                 logs = "\n".join(self.log_end(name) for name, _ in self.running)
                 raise CannotStart(f"{what} did not come up within {START_SECONDS_MAX} s\n{logs}")
-            time.sleep(0.05)
+            self.ending.pause(0.05)
 
     def log_end(self, name):
         path = self.state / "logs" / f"{name}.log"
@@ -208,7 +239,8 @@ class Site:
             log.seek(0, os.SEEK_END)
             while all(process.poll() is None for _, process in self.running):
                 line = log.readline()
-                print(line, end="", flush=True) if line else time.sleep(0.1)
+                print(line, end="", flush=True)
+                self.ending.pause(0 if line else 0.1)
         raise CannotStart("a server ended by itself; see the files in " + str(self.state / "logs"))
 
     def check(self):
@@ -222,13 +254,11 @@ class Site:
         ]
         if self.options.browser:
             checks.append(["browser_test.py", self.url])
-        results = [subprocess.run([sys.executable, DEMO / check[0], *check[1:]]).returncode for check in checks]
+        results = [self.run([DEMO / check[0], *check[1:]]) for check in checks]
         return 0 if not any(results) else 1
 
     def stop(self):
         """Ends the servers from the front to the back, gently first; further signals do not hinder it."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
         for name, process in self.running:
             process.terminate()
             try:
