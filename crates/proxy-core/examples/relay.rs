@@ -2,7 +2,6 @@
 //!
 //! `cargo run --release --example relay -- 127.0.0.1:8080 127.0.0.1:9000` (or `unix:/path/to.sock` as origin server)
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,15 +63,13 @@ impl Service for Relay {
         self.limits.clone()
     }
 
-    fn serve(&self, request: Request) -> impl Future<Output = (Response, ())> + Send {
-        async {
-            let response = self.answer(request).await.unwrap_or_else(|error| {
-                let mut response = Response::new(StatusCode::BAD_GATEWAY);
-                response.body = format!("{error}\n").into();
-                response
-            });
-            (response, ())
-        }
+    async fn serve(&self, request: Request) -> (Response, ()) {
+        let response = self.answer(request).await.unwrap_or_else(|error| {
+            let mut response = Response::new(StatusCode::BAD_GATEWAY);
+            response.body = format!("{error}\n").into();
+            response
+        });
+        (response, ())
     }
 
     fn refuse(

@@ -1,0 +1,140 @@
+//! The way of a request: one function, read from top to bottom. An internal redirect is a turn of its loop.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use http_wire::fields::Fields;
+
+use super::exchange::Exchange;
+use super::site::Found;
+use super::special;
+use crate::feature::{Flow, Phase, Try, Turn};
+use crate::server::Response;
+
+/// Leads an exchange to its response. The exchange stands in its server, outside of all locations.
+pub async fn respond(exchange: &mut Exchange) -> Response {
+    let mut flow = run_steps(exchange, Phase::PostRead..=Phase::ServerRewrite).await;
+    if matches!(flow, Flow::Next) {
+        flow = enter_location(exchange);
+    }
+    respond_from(exchange, flow).await
+}
+
+/// Leads an exchange to its response from where it stands.
+pub(super) async fn respond_from(exchange: &mut Exchange, mut flow: Flow) -> Response {
+    loop {
+        flow = match flow {
+            Flow::Next => run_content(exchange).await,
+            Flow::Turn(turn) => take_turn(exchange, turn),
+            Flow::Special(status, fields) => match special::divert(exchange, status, fields) {
+                special::Diverted::Turn(turn) => Flow::Turn(turn),
+                special::Diverted::Response(response) => Flow::Respond(response),
+            },
+            Flow::Respond(response) => return shape(exchange, response),
+            Flow::Close => return special::closed(),
+        };
+    }
+}
+
+/// Runs the location's phases from rewriting to content; a request that nothing answers is not found.
+async fn run_content(exchange: &mut Exchange) -> Flow {
+    match run_steps(exchange, Phase::Rewrite..=Phase::Content).await {
+        Flow::Next => {
+            let status = if exchange.uri.path.ends_with(b"/") {
+                StatusCode::FORBIDDEN
+            } else {
+                StatusCode::NOT_FOUND
+            };
+            Flow::status(status)
+        }
+        flow => flow,
+    }
+}
+
+async fn run_steps(exchange: &mut Exchange, phases: std::ops::RangeInclusive<Phase>) -> Flow {
+    let location = Arc::clone(&exchange.location);
+    for (phase, handler) in &location.handlers.steps {
+        if !phases.contains(phase) {
+            continue;
+        }
+        let flow = match handler.step(exchange) {
+            Try::Settled(flow) => flow,
+            Try::Waiting(waiting) => waiting.await,
+        };
+        if !matches!(flow, Flow::Next) {
+            return flow;
+        }
+    }
+    Flow::Next
+}
+
+/// Chooses the location for the URI and goes in; what it refuses there (`internal`, a missing slash) is the flow.
+fn enter_location(exchange: &mut Exchange) -> Flow {
+    let server = Arc::clone(&exchange.server);
+    match server.locations.find(&exchange.uri.path) {
+        Ok(Found::Location(location, matched)) => {
+            exchange.location = Arc::clone(location);
+            if let Some((pattern, captures)) = matched {
+                let subject = std::mem::take(&mut exchange.uri.path);
+                exchange.take_captures(pattern, &subject, captures);
+                exchange.uri.path = subject;
+            }
+        }
+        Ok(Found::Slash(location)) => {
+            exchange.location = Arc::clone(location);
+            return special::add_slash(exchange);
+        }
+        Ok(Found::Nothing) => exchange.location = Arc::clone(&server.outside),
+        Err(error) => {
+            exchange.location = Arc::clone(&server.outside);
+            exchange.log_error(format_args!("{error}"));
+            return Flow::status(StatusCode::INTERNAL_SERVER_ERROR);
+        }
+    }
+    if !exchange.internal && exchange.core().internal {
+        return Flow::status(StatusCode::NOT_FOUND);
+    }
+    special::admit_content(exchange)
+}
+
+fn take_turn(exchange: &mut Exchange, turn: Turn) -> Flow {
+    let Some(left) = exchange.turns_left.checked_sub(1) else {
+        let place = String::from_utf8_lossy(&exchange.uri.path).into_owned();
+        exchange.log_error(format_args!(
+            "rewrite or internal redirection cycle while internally redirecting to \"{place}\""
+        ));
+        exchange.error_status = Some(StatusCode::INTERNAL_SERVER_ERROR);
+        return Flow::Special(StatusCode::INTERNAL_SERVER_ERROR, Fields::new());
+    };
+    exchange.turns_left = left;
+    exchange.internal = true;
+    match turn {
+        Turn::Uri { path, args } => {
+            exchange.uri.path = path;
+            exchange.uri.as_sent = false;
+            if let Some(args) = args {
+                exchange.uri.args = args;
+            }
+            enter_location(exchange)
+        }
+        Turn::Named(name) => match exchange.server.named.get(&name) {
+            Some(location) => {
+                exchange.location = Arc::clone(location);
+                Flow::Next
+            }
+            None => {
+                exchange.log_error(format_args!("could not find named location \"{name}\""));
+                Flow::status(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+        },
+    }
+}
+
+fn shape(exchange: &mut Exchange, mut response: Response) -> Response {
+    let location = Arc::clone(&exchange.location);
+    for handler in &location.handlers.shapes {
+        handler.shape(exchange, &mut response);
+    }
+    response.status = exchange.final_status(response.status);
+    response
+}

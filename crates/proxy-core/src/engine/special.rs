@@ -1,0 +1,192 @@
+//! Answers of the engine itself: error pages, redirects for a missing slash, and where `error_page` leads.
+
+use std::io::Write as _;
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use http_wire::fields::Fields;
+use http_wire::head::RequestError;
+
+use super::core::ErrorPageTarget;
+use super::escape;
+use super::exchange::Exchange;
+use crate::body::Body;
+use crate::feature::{Flow, Turn};
+use crate::server::{Ending, Refusal, Response};
+
+/// Where a status leads.
+pub(super) enum Diverted {
+    /// To the page that `error_page` names, inside.
+    Turn(Turn),
+    /// To this response.
+    Response(Response),
+}
+
+/// Applies `error_page` to a status; without one the answer is a page of our own.
+pub(super) fn divert(exchange: &mut Exchange, status: StatusCode, fields: Fields) -> Diverted {
+    let core = exchange.core();
+    let may_divert = exchange.error_status.is_none() || core.recursive_error_pages;
+    let page = core
+        .error_pages
+        .iter()
+        .find(|page| may_divert && page.statuses.contains(&status.as_u16()));
+    let Some(page) = page.cloned() else {
+        let shown = exchange.error_status.unwrap_or(status);
+        return Diverted::Response(page_of_our_own(exchange, shown, fields));
+    };
+    exchange.error_status = Some(page.answer.unwrap_or(status));
+    // A bare `=` answers with whatever status the page itself gets.
+    exchange.keeps_page_status = page.takes_page_status;
+    match page.target {
+        ErrorPageTarget::Named(name) => Diverted::Turn(Turn::Named(name)),
+        ErrorPageTarget::Url(url) => {
+            let status = page
+                .answer
+                .filter(|answer| is_redirect(*answer))
+                .unwrap_or(StatusCode::FOUND);
+            exchange.error_status = Some(status);
+            let location = exchange.expand(&url);
+            Diverted::Response(redirect_response(exchange, status, &location, fields))
+        }
+        ErrorPageTarget::Uri(uri) => {
+            if exchange.request.head.method != Method::HEAD {
+                exchange.request.head.method = Method::GET;
+            }
+            let target = exchange.expand(&uri);
+            let (path, args) = match memchr::memchr(b'?', &target) {
+                Some(mark) => (target[..mark].to_vec(), Some(target[mark + 1..].to_vec())),
+                None => (target, None),
+            };
+            Diverted::Turn(Turn::Uri { path, args })
+        }
+    }
+}
+
+/// True for a status that `error_page` and `return` send with a `Location`.
+pub(super) fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// The page that the engine makes for a status.
+fn page_of_our_own(exchange: &Exchange, status: StatusCode, mut fields: Fields) -> Response {
+    let body = page(status, exchange.core().server_token);
+    if !body.is_empty() {
+        let _ = fields.set("Content-Type", b"text/html");
+    }
+    let mut response = exchange.response(
+        status,
+        fields,
+        if body.is_empty() {
+            Body::Empty
+        } else {
+            Body::Bytes(body)
+        },
+    );
+    // What follows on the connection can't be trusted, or was not read: nginx closes after these, too.
+    if matches!(status.as_u16(), 400 | 413 | 414 | 500 | 501) {
+        response.ending.keep_alive = false;
+    }
+    response
+}
+
+/// The text of an error page; empty for statuses that have none.
+pub fn page(status: StatusCode, server: &str) -> Bytes {
+    let code = status.as_u16();
+    if !(301..600).contains(&code) || code == 304 {
+        return Bytes::new();
+    }
+    let reason = http_wire::reason(status);
+    let mut text = Vec::with_capacity(160);
+    let _ = write!(
+        text,
+        "<html>\r\n<head><title>{code} {reason}</title></head>\r\n<body>\r\n<center><h1>{code} {reason}</h1></center>\r\n\
+         <hr><center>{server}</center>\r\n</body>\r\n</html>\r\n"
+    );
+    text.into()
+}
+
+/// A redirect to a location that wants its visitors to add its final slash.
+pub(super) fn add_slash(exchange: &mut Exchange) -> Flow {
+    let mut path = exchange.uri.path.clone();
+    path.push(b'/');
+    let location = escape::path_and_args(&path, &exchange.uri.args);
+    redirect(exchange, StatusCode::MOVED_PERMANENTLY, &location)
+}
+
+/// A redirect; a location that begins with a slash is made absolute unless `absolute_redirect off` says otherwise.
+pub fn redirect(exchange: &Exchange, status: StatusCode, location: &[u8]) -> Flow {
+    let mut fields = Fields::new();
+    set_location(exchange, &mut fields, location);
+    Flow::Special(status, fields)
+}
+
+fn redirect_response(
+    exchange: &Exchange,
+    status: StatusCode,
+    location: &[u8],
+    mut fields: Fields,
+) -> Response {
+    set_location(exchange, &mut fields, location);
+    page_of_our_own(exchange, status, fields)
+}
+
+fn set_location(exchange: &Exchange, fields: &mut Fields, location: &[u8]) {
+    let location = escape::field_value(location);
+    if location.starts_with(b"/") && exchange.core().absolute_redirect {
+        let mut absolute = exchange.origin();
+        absolute.extend_from_slice(&location);
+        let _ = fields.set("Location", &absolute);
+    } else {
+        let _ = fields.set("Location", &location);
+    }
+}
+
+/// Refuses content that is larger than `client_max_body_size` as soon as its length is known.
+pub(super) fn admit_content(exchange: &mut Exchange) -> Flow {
+    let core = exchange.core();
+    let (limit, pause) = (core.client_max_body_size, core.client_body_timeout);
+    exchange.request.content.pause(pause);
+    if exchange.internal || exchange.request.content.limit(limit).is_ok() {
+        return Flow::Next;
+    }
+    let stated = exchange.request.content.length().unwrap_or_default();
+    exchange.log_error(format_args!(
+        "client intended to send too large body: {stated} bytes; client_max_body_size allows {}",
+        limit.unwrap_or_default()
+    ));
+    Flow::status(StatusCode::PAYLOAD_TOO_LARGE)
+}
+
+/// Closes the connection without an answer.
+pub(super) fn closed() -> Response {
+    Response {
+        status: StatusCode::from_u16(444).unwrap_or(StatusCode::BAD_REQUEST),
+        reason: None,
+        fields: Fields::new(),
+        body: Body::Empty,
+        ending: Ending {
+            keep_alive: false,
+            keep_alive_timeout: None,
+            send_timeout: None,
+            server: None,
+            close_unanswered: true,
+        },
+        upgrade: None,
+    }
+}
+
+/// The status for a head that was not accepted, as nginx answers.
+pub(super) fn status_of(refusal: &Refusal) -> StatusCode {
+    match refusal {
+        // nginx answers 400 to fields that are too large, with a page that says so; 431 is not in its vocabulary.
+        Refusal::Head(RequestError::Section(_)) => StatusCode::BAD_REQUEST,
+        refusal => refusal.status(),
+    }
+}
+
+/// The answer to a head that was not accepted.
+pub(super) fn refuse(exchange: &Exchange, status: StatusCode) -> Response {
+    let mut response = page_of_our_own(exchange, status, Fields::new());
+    response.ending.keep_alive = false;
+    response
+}

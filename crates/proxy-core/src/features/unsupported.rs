@@ -1,0 +1,638 @@
+//! Directives of nginx that edge does not have yet: refused by name, so that nothing a configuration relies on is left out silently.
+
+use std::sync::Arc;
+
+use nginx_conf::{Args, Arity, BlockKind, Fault, Repeat, Scopes};
+
+use crate::engine::compile::Settling;
+use crate::engine::scopes::{
+    HTTP, LIMIT_EXCEPT, LOCATION, LOCATION_IF, MAIN, MAIN_ONLY, SERVER, SERVER_IF, UPSTREAM_ONLY,
+};
+use crate::feature::{Directive, Feature};
+
+/// The feature.
+pub struct Unsupported;
+
+/// Nothing is kept.
+#[derive(Default)]
+pub struct Written;
+
+type D = Directive<Written>;
+
+const ANYWHERE: Scopes = Scopes::of(&[
+    MAIN,
+    HTTP,
+    SERVER,
+    LOCATION,
+    SERVER_IF,
+    LOCATION_IF,
+    LIMIT_EXCEPT,
+]);
+
+impl Feature for Unsupported {
+    type Written = Written;
+    type Settled = ();
+    const NAME: &'static str = "unsupported";
+    const DIRECTIVES: &'static [D] = &[
+        line("rewrite", ANYWHERE, "rewriting (rewrite, if, set)"),
+        line("set", ANYWHERE, "rewriting (rewrite, if, set)"),
+        line("break", ANYWHERE, "rewriting (rewrite, if, set)"),
+        line("rewrite_log", ANYWHERE, "rewriting (rewrite, if, set)"),
+        line(
+            "uninitialized_variable_warn",
+            ANYWHERE,
+            "rewriting (rewrite, if, set)",
+        ),
+        block("if", ANYWHERE, "rewriting (rewrite, if, set)"),
+        block("limit_except", ANYWHERE, "rewriting (rewrite, if, set)"),
+        block("map", ANYWHERE, "map and its relatives"),
+        block("geo", ANYWHERE, "map and its relatives"),
+        block("split_clients", ANYWHERE, "map and its relatives"),
+        line("map_hash_bucket_size", ANYWHERE, "map and its relatives"),
+        line("map_hash_max_size", ANYWHERE, "map and its relatives"),
+        line("geoip_country", ANYWHERE, "map and its relatives"),
+        line("geoip_city", ANYWHERE, "map and its relatives"),
+        line("geoip_org", ANYWHERE, "map and its relatives"),
+        line("gzip", ANYWHERE, "compression"),
+        line("gzip_buffers", ANYWHERE, "compression"),
+        line("gzip_comp_level", ANYWHERE, "compression"),
+        line("gzip_disable", ANYWHERE, "compression"),
+        line("gzip_http_version", ANYWHERE, "compression"),
+        line("gzip_min_length", ANYWHERE, "compression"),
+        line("gzip_proxied", ANYWHERE, "compression"),
+        line("gzip_types", ANYWHERE, "compression"),
+        line("gzip_vary", ANYWHERE, "compression"),
+        line("gzip_static", ANYWHERE, "compression"),
+        line("gunzip", ANYWHERE, "compression"),
+        line("gunzip_buffers", ANYWHERE, "compression"),
+        line("brotli", ANYWHERE, "compression"),
+        line("brotli_static", ANYWHERE, "compression"),
+        line("brotli_types", ANYWHERE, "compression"),
+        line("brotli_comp_level", ANYWHERE, "compression"),
+        line("zstd", ANYWHERE, "compression"),
+        line("zstd_static", ANYWHERE, "compression"),
+        line("ssl", ANYWHERE, "TLS"),
+        line("ssl_certificate", ANYWHERE, "TLS"),
+        line("ssl_certificate_key", ANYWHERE, "TLS"),
+        line("ssl_ciphers", ANYWHERE, "TLS"),
+        line("ssl_protocols", ANYWHERE, "TLS"),
+        line("ssl_prefer_server_ciphers", ANYWHERE, "TLS"),
+        line("ssl_session_cache", ANYWHERE, "TLS"),
+        line("ssl_session_timeout", ANYWHERE, "TLS"),
+        line("ssl_session_tickets", ANYWHERE, "TLS"),
+        line("ssl_session_ticket_key", ANYWHERE, "TLS"),
+        line("ssl_dhparam", ANYWHERE, "TLS"),
+        line("ssl_ecdh_curve", ANYWHERE, "TLS"),
+        line("ssl_stapling", ANYWHERE, "TLS"),
+        line("ssl_stapling_verify", ANYWHERE, "TLS"),
+        line("ssl_stapling_file", ANYWHERE, "TLS"),
+        line("ssl_stapling_responder", ANYWHERE, "TLS"),
+        line("ssl_trusted_certificate", ANYWHERE, "TLS"),
+        line("ssl_client_certificate", ANYWHERE, "TLS"),
+        line("ssl_verify_client", ANYWHERE, "TLS"),
+        line("ssl_verify_depth", ANYWHERE, "TLS"),
+        line("ssl_crl", ANYWHERE, "TLS"),
+        line("ssl_password_file", ANYWHERE, "TLS"),
+        line("ssl_buffer_size", ANYWHERE, "TLS"),
+        line("ssl_conf_command", ANYWHERE, "TLS"),
+        line("ssl_early_data", ANYWHERE, "TLS"),
+        line("ssl_reject_handshake", ANYWHERE, "TLS"),
+        line("ssl_ocsp", ANYWHERE, "TLS"),
+        line("ssl_ocsp_cache", ANYWHERE, "TLS"),
+        line("ssl_ocsp_responder", ANYWHERE, "TLS"),
+        line("ssl_certificate_cache", ANYWHERE, "TLS"),
+        line("http2", ANYWHERE, "HTTP/2 and HTTP/3"),
+        line(
+            "http2_max_concurrent_streams",
+            ANYWHERE,
+            "HTTP/2 and HTTP/3",
+        ),
+        line("http2_body_preread_size", ANYWHERE, "HTTP/2 and HTTP/3"),
+        line("http2_chunk_size", ANYWHERE, "HTTP/2 and HTTP/3"),
+        line("http2_push", ANYWHERE, "HTTP/2 and HTTP/3"),
+        line("http2_push_preload", ANYWHERE, "HTTP/2 and HTTP/3"),
+        line("http2_recv_buffer_size", ANYWHERE, "HTTP/2 and HTTP/3"),
+        line("http2_idle_timeout", ANYWHERE, "HTTP/2 and HTTP/3"),
+        line("http2_max_field_size", ANYWHERE, "HTTP/2 and HTTP/3"),
+        line("http2_max_header_size", ANYWHERE, "HTTP/2 and HTTP/3"),
+        line("http2_max_requests", ANYWHERE, "HTTP/2 and HTTP/3"),
+        line("http2_recv_timeout", ANYWHERE, "HTTP/2 and HTTP/3"),
+        line("http3", ANYWHERE, "HTTP/2 and HTTP/3"),
+        line("http3_hq", ANYWHERE, "HTTP/2 and HTTP/3"),
+        line(
+            "http3_max_concurrent_streams",
+            ANYWHERE,
+            "HTTP/2 and HTTP/3",
+        ),
+        line("http3_stream_buffer_size", ANYWHERE, "HTTP/2 and HTTP/3"),
+        line(
+            "quic_active_connection_id_limit",
+            ANYWHERE,
+            "HTTP/2 and HTTP/3",
+        ),
+        line("quic_gso", ANYWHERE, "HTTP/2 and HTTP/3"),
+        line("quic_host_key", ANYWHERE, "HTTP/2 and HTTP/3"),
+        line("quic_retry", ANYWHERE, "HTTP/2 and HTTP/3"),
+        line("allow", ANYWHERE, "access control"),
+        line("deny", ANYWHERE, "access control"),
+        line("satisfy", ANYWHERE, "access control"),
+        line("auth_basic", ANYWHERE, "access control"),
+        line("auth_basic_user_file", ANYWHERE, "access control"),
+        line("auth_request", ANYWHERE, "access control"),
+        line("auth_request_set", ANYWHERE, "access control"),
+        line("auth_delay", ANYWHERE, "access control"),
+        line("auth_jwt", ANYWHERE, "access control"),
+        line("secure_link", ANYWHERE, "access control"),
+        line("secure_link_md5", ANYWHERE, "access control"),
+        line("secure_link_secret", ANYWHERE, "access control"),
+        line("valid_referers", ANYWHERE, "access control"),
+        line("referer_hash_bucket_size", ANYWHERE, "access control"),
+        line("referer_hash_max_size", ANYWHERE, "access control"),
+        line("limit_req", ANYWHERE, "limits"),
+        line("limit_req_zone", ANYWHERE, "limits"),
+        line("limit_req_status", ANYWHERE, "limits"),
+        line("limit_req_log_level", ANYWHERE, "limits"),
+        line("limit_req_dry_run", ANYWHERE, "limits"),
+        line("limit_conn", ANYWHERE, "limits"),
+        line("limit_conn_zone", ANYWHERE, "limits"),
+        line("limit_conn_status", ANYWHERE, "limits"),
+        line("limit_conn_log_level", ANYWHERE, "limits"),
+        line("limit_conn_dry_run", ANYWHERE, "limits"),
+        line("limit_rate", ANYWHERE, "limits"),
+        line("limit_rate_after", ANYWHERE, "limits"),
+        line("limit_zone", ANYWHERE, "limits"),
+        line(
+            "set_real_ip_from",
+            ANYWHERE,
+            "the client's address behind a proxy",
+        ),
+        line(
+            "real_ip_header",
+            ANYWHERE,
+            "the client's address behind a proxy",
+        ),
+        line(
+            "real_ip_recursive",
+            ANYWHERE,
+            "the client's address behind a proxy",
+        ),
+        line("autoindex", ANYWHERE, "listings and further content"),
+        line(
+            "autoindex_exact_size",
+            ANYWHERE,
+            "listings and further content",
+        ),
+        line("autoindex_format", ANYWHERE, "listings and further content"),
+        line(
+            "autoindex_localtime",
+            ANYWHERE,
+            "listings and further content",
+        ),
+        line("random_index", ANYWHERE, "listings and further content"),
+        line("charset", ANYWHERE, "listings and further content"),
+        block("charset_map", ANYWHERE, "listings and further content"),
+        line("charset_types", ANYWHERE, "listings and further content"),
+        line("source_charset", ANYWHERE, "listings and further content"),
+        line("override_charset", ANYWHERE, "listings and further content"),
+        line("sub_filter", ANYWHERE, "listings and further content"),
+        line(
+            "sub_filter_last_modified",
+            ANYWHERE,
+            "listings and further content",
+        ),
+        line("sub_filter_once", ANYWHERE, "listings and further content"),
+        line("sub_filter_types", ANYWHERE, "listings and further content"),
+        line("addition_types", ANYWHERE, "listings and further content"),
+        line("add_before_body", ANYWHERE, "listings and further content"),
+        line("add_after_body", ANYWHERE, "listings and further content"),
+        line("add_trailer", ANYWHERE, "listings and further content"),
+        line(
+            "add_trailer_inherit",
+            ANYWHERE,
+            "listings and further content",
+        ),
+        line("ssi", ANYWHERE, "listings and further content"),
+        line("ssi_types", ANYWHERE, "listings and further content"),
+        line(
+            "ssi_silent_errors",
+            ANYWHERE,
+            "listings and further content",
+        ),
+        line("ssi_value_length", ANYWHERE, "listings and further content"),
+        line(
+            "ssi_last_modified",
+            ANYWHERE,
+            "listings and further content",
+        ),
+        line(
+            "ssi_min_file_chunk",
+            ANYWHERE,
+            "listings and further content",
+        ),
+        line("dav_access", ANYWHERE, "listings and further content"),
+        line("dav_methods", ANYWHERE, "listings and further content"),
+        line(
+            "create_full_put_path",
+            ANYWHERE,
+            "listings and further content",
+        ),
+        line("min_delete_depth", ANYWHERE, "listings and further content"),
+        line("empty_gif", ANYWHERE, "listings and further content"),
+        line("flv", ANYWHERE, "listings and further content"),
+        line("mp4", ANYWHERE, "listings and further content"),
+        line("mp4_buffer_size", ANYWHERE, "listings and further content"),
+        line(
+            "mp4_max_buffer_size",
+            ANYWHERE,
+            "listings and further content",
+        ),
+        line("mp4_limit_rate", ANYWHERE, "listings and further content"),
+        line(
+            "mp4_limit_rate_after",
+            ANYWHERE,
+            "listings and further content",
+        ),
+        line("slice", ANYWHERE, "listings and further content"),
+        line("image_filter", ANYWHERE, "listings and further content"),
+        line(
+            "image_filter_buffer",
+            ANYWHERE,
+            "listings and further content",
+        ),
+        line(
+            "image_filter_interlace",
+            ANYWHERE,
+            "listings and further content",
+        ),
+        line(
+            "image_filter_jpeg_quality",
+            ANYWHERE,
+            "listings and further content",
+        ),
+        line(
+            "image_filter_sharpen",
+            ANYWHERE,
+            "listings and further content",
+        ),
+        line(
+            "image_filter_transparency",
+            ANYWHERE,
+            "listings and further content",
+        ),
+        line(
+            "image_filter_webp_quality",
+            ANYWHERE,
+            "listings and further content",
+        ),
+        line("xslt_stylesheet", ANYWHERE, "listings and further content"),
+        line("xslt_types", ANYWHERE, "listings and further content"),
+        line("mirror", ANYWHERE, "listings and further content"),
+        line(
+            "mirror_request_body",
+            ANYWHERE,
+            "listings and further content",
+        ),
+        line("stub_status", ANYWHERE, "listings and further content"),
+        line("userid", ANYWHERE, "listings and further content"),
+        line("userid_domain", ANYWHERE, "listings and further content"),
+        line("userid_expires", ANYWHERE, "listings and further content"),
+        line("userid_flags", ANYWHERE, "listings and further content"),
+        line("userid_mark", ANYWHERE, "listings and further content"),
+        line("userid_name", ANYWHERE, "listings and further content"),
+        line("userid_p3p", ANYWHERE, "listings and further content"),
+        line("userid_path", ANYWHERE, "listings and further content"),
+        line("userid_service", ANYWHERE, "listings and further content"),
+        line(
+            "client_body_in_file_only",
+            ANYWHERE,
+            "listings and further content",
+        ),
+        line("early_hints", ANYWHERE, "listings and further content"),
+        line("post_action", ANYWHERE, "listings and further content"),
+        line("proxy_cache", ANYWHERE, "caching"),
+        line("proxy_cache_path", ANYWHERE, "caching"),
+        line("proxy_cache_background_update", ANYWHERE, "caching"),
+        line("proxy_cache_bypass", ANYWHERE, "caching"),
+        line("proxy_cache_convert_head", ANYWHERE, "caching"),
+        line("proxy_cache_key", ANYWHERE, "caching"),
+        line("proxy_cache_lock", ANYWHERE, "caching"),
+        line("proxy_cache_lock_age", ANYWHERE, "caching"),
+        line("proxy_cache_lock_timeout", ANYWHERE, "caching"),
+        line("proxy_cache_max_range_offset", ANYWHERE, "caching"),
+        line("proxy_cache_methods", ANYWHERE, "caching"),
+        line("proxy_cache_min_uses", ANYWHERE, "caching"),
+        line("proxy_cache_purge", ANYWHERE, "caching"),
+        line("proxy_cache_revalidate", ANYWHERE, "caching"),
+        line("proxy_cache_use_stale", ANYWHERE, "caching"),
+        line("proxy_cache_valid", ANYWHERE, "caching"),
+        line("proxy_no_cache", ANYWHERE, "caching"),
+        line("proxy_store", ANYWHERE, "caching"),
+        line("proxy_store_access", ANYWHERE, "caching"),
+        line("proxy_force_ranges", ANYWHERE, "caching"),
+        line(
+            "fastcgi_pass",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "fastcgi_param",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "fastcgi_index",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "fastcgi_split_path_info",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "fastcgi_buffers",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "fastcgi_buffer_size",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "fastcgi_read_timeout",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "fastcgi_connect_timeout",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "fastcgi_send_timeout",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "fastcgi_intercept_errors",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "fastcgi_hide_header",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "fastcgi_keep_conn",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "fastcgi_busy_buffers_size",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "fastcgi_temp_file_write_size",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "fastcgi_cache",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "fastcgi_cache_path",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "fastcgi_cache_key",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "fastcgi_cache_valid",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "fastcgi_request_buffering",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "fastcgi_temp_path",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "uwsgi_pass",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "uwsgi_param",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "uwsgi_read_timeout",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "uwsgi_send_timeout",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "uwsgi_connect_timeout",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "uwsgi_buffering",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "uwsgi_buffers",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "uwsgi_buffer_size",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "uwsgi_busy_buffers_size",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "uwsgi_max_temp_file_size",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "uwsgi_request_buffering",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "uwsgi_temp_path",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "uwsgi_modifier1",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "uwsgi_modifier2",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "scgi_pass",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "scgi_param",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "scgi_read_timeout",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "scgi_temp_path",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "grpc_pass",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "grpc_set_header",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "grpc_read_timeout",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "grpc_send_timeout",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line(
+            "memcached_pass",
+            ANYWHERE,
+            "origin servers that speak other protocols",
+        ),
+        line("proxy_ssl_certificate", ANYWHERE, "TLS to origin servers"),
+        line(
+            "proxy_ssl_certificate_key",
+            ANYWHERE,
+            "TLS to origin servers",
+        ),
+        line("proxy_ssl_ciphers", ANYWHERE, "TLS to origin servers"),
+        line("proxy_ssl_conf_command", ANYWHERE, "TLS to origin servers"),
+        line("proxy_ssl_crl", ANYWHERE, "TLS to origin servers"),
+        line("proxy_ssl_name", ANYWHERE, "TLS to origin servers"),
+        line("proxy_ssl_password_file", ANYWHERE, "TLS to origin servers"),
+        line("proxy_ssl_protocols", ANYWHERE, "TLS to origin servers"),
+        line("proxy_ssl_server_name", ANYWHERE, "TLS to origin servers"),
+        line("proxy_ssl_session_reuse", ANYWHERE, "TLS to origin servers"),
+        line(
+            "proxy_ssl_trusted_certificate",
+            ANYWHERE,
+            "TLS to origin servers",
+        ),
+        line("proxy_ssl_verify", ANYWHERE, "TLS to origin servers"),
+        line("proxy_ssl_verify_depth", ANYWHERE, "TLS to origin servers"),
+        line("ip_hash", UPSTREAM_ONLY, "further balancing"),
+        line("least_conn", UPSTREAM_ONLY, "further balancing"),
+        line("least_time", UPSTREAM_ONLY, "further balancing"),
+        line("hash", UPSTREAM_ONLY, "further balancing"),
+        line("random", UPSTREAM_ONLY, "further balancing"),
+        line("sticky", UPSTREAM_ONLY, "further balancing"),
+        line("sticky_cookie_insert", UPSTREAM_ONLY, "further balancing"),
+        line("queue", UPSTREAM_ONLY, "further balancing"),
+        line("ntlm", UPSTREAM_ONLY, "further balancing"),
+        line("state", UPSTREAM_ONLY, "further balancing"),
+        line("health_check", ANYWHERE, "health checks and metrics"),
+        block("match", ANYWHERE, "health checks and metrics"),
+        line("status_zone", ANYWHERE, "health checks and metrics"),
+        line("api", ANYWHERE, "health checks and metrics"),
+        line("js_import", ANYWHERE, "health checks and metrics"),
+        line("js_content", ANYWHERE, "health checks and metrics"),
+        line("js_set", ANYWHERE, "health checks and metrics"),
+        line("perl", ANYWHERE, "health checks and metrics"),
+        line("perl_modules", ANYWHERE, "health checks and metrics"),
+        line("perl_require", ANYWHERE, "health checks and metrics"),
+        line("perl_set", ANYWHERE, "health checks and metrics"),
+        line("otel_trace", ANYWHERE, "health checks and metrics"),
+        block("otel_exporter", ANYWHERE, "health checks and metrics"),
+        line("otel_service_name", ANYWHERE, "health checks and metrics"),
+        line("load_module", MAIN_ONLY, "dynamic modules"),
+        block("stream", MAIN_ONLY, "other protocols than HTTP"),
+        block("mail", MAIN_ONLY, "other protocols than HTTP"),
+        line(
+            "google_perftools_profiles",
+            MAIN_ONLY,
+            "other protocols than HTTP",
+        ),
+    ];
+
+    fn settle(&self, _: Written, outer: Option<&Arc<()>>, _: &mut Settling<'_>) -> Arc<()> {
+        outer.cloned().unwrap_or_default()
+    }
+}
+
+/// A directive that ends with a semicolon; `area` says what it belongs to.
+const fn line(name: &'static str, scopes: Scopes, area: &'static str) -> D {
+    D {
+        name,
+        scopes,
+        args: Arity::ANY,
+        repeat: Repeat::Many,
+        syntax: "...",
+        doc: area,
+        read: refuse,
+        ..D::DEFAULT
+    }
+}
+
+/// A directive with a block.
+const fn block(name: &'static str, scopes: Scopes, area: &'static str) -> D {
+    D {
+        block: BlockKind::FreeForm,
+        ..line(name, scopes, area)
+    }
+}
+
+fn refuse(args: &mut Args<'_>, _: &mut Written) -> Result<(), Fault> {
+    args.rest();
+    let name = args.directive();
+    let area = Unsupported::DIRECTIVES
+        .iter()
+        .find(|directive| directive.name == name)
+        .map_or("", |directive| directive.doc);
+    let fault = Fault::new(format!("\"{name}\" is not supported yet ({area})")).at(args.span());
+    Err(fault.help("edge does not start with a line that it can't honour; take it out, or keep this site behind nginx for now"))
+}
