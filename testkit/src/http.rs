@@ -58,7 +58,8 @@ impl Head {
             .map(|value| String::from_utf8_lossy(value).into_owned())
     }
 
-    fn has_token(&self, name: &str, token: &str) -> bool {
+    /// Whether a field whose value is a list of tokens has this one, in any case.
+    pub fn has_token(&self, name: &str, token: &str) -> bool {
         self.all(name).any(|value| {
             String::from_utf8_lossy(value)
                 .split(',')

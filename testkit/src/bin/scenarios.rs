@@ -117,6 +117,17 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options
         }
     });
     let program = program.unwrap_or_else(|| subject.default_program(venv.as_deref()));
+    if !list && !exists(&program) {
+        let hint = if subject.family() == Family::Python {
+            " or --venv DIR"
+        } else {
+            ""
+        };
+        return Err(format!(
+            "no program \"{}\"; say where it is with --program FILE{hint}",
+            program.display()
+        ));
+    }
     if paths.is_empty() {
         let folder = if subject.family() == Family::Web {
             "scenarios/edge"
@@ -140,6 +151,15 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options
         list,
         brief,
     }))
+}
+
+/// Whether a program can be started by this name or path.
+fn exists(program: &Path) -> bool {
+    if program.components().count() > 1 {
+        return program.is_file();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
 /// The scenarios of the subject that the filters let through, or every fault of every file.

@@ -167,6 +167,7 @@ impl<'a> Player<'a> {
     }
 
     fn connect(&mut self, name: &str, to: Option<&str>) -> Result<(), String> {
+        self.talks.values_mut().for_each(Talk::close_when_over);
         let address = self.address(to)?;
         let final_refusal = self.reached.contains(&address.to_string());
         let server = &mut self.server;

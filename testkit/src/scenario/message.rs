@@ -162,6 +162,19 @@ impl Talk {
         }
     }
 
+    /// Closes a connection whose last answer was its last one, as any client does: some servers wait for it.
+    pub(crate) fn close_when_over(&mut self) {
+        let over = |message: &Message| {
+            message.content.finished() && message.head.has_token("Connection", "close")
+        };
+        if self.asked.is_empty()
+            && self.message.as_ref().is_some_and(over)
+            && self.leftover().is_empty()
+        {
+            self.wire = None;
+        }
+    }
+
     /// A field of the message, for `save`.
     pub(crate) fn field(&mut self, name: &str) -> Result<String, String> {
         let message = self.message()?;
@@ -430,10 +443,11 @@ impl Talk {
                 show(&rest)
             ));
         }
-        if endings.contains(&ending) {
-            return Ok(());
+        if !endings.contains(&ending) {
+            return Err(format!("the connection ended otherwise: {ending:?}"));
         }
-        Err(format!("the connection ended otherwise: {ending:?}"))
+        self.wire = None;
+        Ok(())
     }
 
     /// Skips what is left of the content, unless the connection is a tunnel now.

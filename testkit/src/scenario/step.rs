@@ -114,6 +114,11 @@ pub(crate) enum Step {
         status: u16,
         want: Option<Want>,
     },
+    /// Asks for a target until a log has a line.
+    Insist {
+        target: String,
+        line: LineWant,
+    },
     Refused(Option<String>),
     Command(String),
     Result(i32),
@@ -270,6 +275,17 @@ fn client_step(word: &str, rest: &str) -> Result<Option<Step>, String> {
         ),
         "log" => Step::Log(line_want(rest)?),
         "eventually" => eventually(rest)?,
+        "insist" => match rest.split_once(" log ") {
+            Some((target, line)) => Step::Insist {
+                target: one(word, target)?,
+                line: line_want(line)?,
+            },
+            None => {
+                return Err(format!(
+                    "write it as: insist TARGET log NAME ~ PATTERN, got \"{rest}\""
+                ));
+            }
+        },
         "refused" => Step::Refused((!rest.is_empty()).then(|| rest.to_owned())),
         _ => return Ok(None),
     }))

@@ -82,7 +82,8 @@ impl Subject {
     pub(crate) fn farewell(self) -> Signal {
         match self.family() {
             Family::Web => Signal::TERM,
-            Family::Python => Signal::QUIT,
+            // A drain takes seconds here; how servers stop has scenarios of its own.
+            Family::Python => Signal::KILL,
         }
     }
 
