@@ -16,7 +16,7 @@ use super::stage::{Stage, log_path};
 use super::step::{LineWant, Saved, Step};
 use super::subject::words;
 use super::vars::Vars;
-use crate::http::Client;
+use crate::http::{Client, Response};
 use crate::{Address, Child, Deadline, PATIENCE, Wire, show};
 
 /// The client's state.
@@ -131,6 +131,7 @@ impl<'a> Player<'a> {
                 status,
                 want,
             } => self.eventually(target, *status, want.as_ref()),
+            Step::Insist { target, line } => self.insist(target, line),
             Step::Refused(to) => self.refused(to.as_deref()),
             Step::Command(arguments) => self.command(arguments),
             Step::Result(code) => match self.result {
@@ -389,27 +390,41 @@ impl<'a> Player<'a> {
         let target = self.vars.fill(target);
         let mut last = "no answer".to_owned();
         let found = Deadline::after(PATIENCE).poll(&self.shared.stop, || {
-            let answer = Client::connect(address.clone())
-                .map_err(|error| error.to_string())
-                .and_then(|mut client| {
-                    client.ask("GET", &target, &[("Connection", "close")])?;
-                    Ok(client.response()?)
-                });
-            let checked = answer.and_then(|response| match response.status == status {
-                true => want.map_or(Ok(()), |w| {
-                    w.check(
+            let checked = ask_once(&address, &target).and_then(|response| {
+                if response.status != status {
+                    return Err(format!("status {}", response.status));
+                }
+                let check = |want: &Want| {
+                    want.check(
                         "the content",
                         &response.body,
                         &self.vars,
                         &self.shared.prefix,
                     )
-                }),
-                false => Err(format!("status {}", response.status)),
+                };
+                want.map_or(Ok(()), check)
             });
             checked.map_err(|error| last = error).ok()
         });
         found.ok_or_else(|| {
             format!("GET {target} never became {status} as expected; the last answer: {last}")
+        })
+    }
+
+    /// Asks on fresh connections until a log has the line.
+    fn insist(&mut self, target: &str, want: &LineWant) -> Result<(), String> {
+        let address = self.address(None)?;
+        let (target, path) = (self.vars.fill(target), self.log_of(want));
+        let found = Deadline::after(PATIENCE).poll(&self.shared.stop, || {
+            let _ = ask_once(&address, &target);
+            matches!(self.count(&path, want), Ok(count) if count >= want.times).then_some(())
+        });
+        found.ok_or_else(|| {
+            format!(
+                "{} never got a line {}",
+                path.display(),
+                self.words_of(&want.want)
+            )
         })
     }
 
@@ -451,6 +466,13 @@ impl<'a> Player<'a> {
     fn below(&self, path: &str) -> PathBuf {
         self.stage.prefix.join(self.vars.fill(path))
     }
+}
+
+/// One GET on a connection of its own.
+fn ask_once(address: &Address, target: &str) -> Result<Response, String> {
+    let mut client = Client::connect(address.clone()).map_err(|error| error.to_string())?;
+    client.ask("GET", target, &[("Connection", "close")])?;
+    Ok(client.response()?)
 }
 
 fn is_refusal(error: &io::Error) -> bool {
