@@ -21,10 +21,13 @@ fn main() {
         println!("cargo:rerun-if-env-changed={variable}");
     }
     let python = std::env::var("PYO3_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let Ok(answer) = Command::new(python).args(["-c", QUESTION]).output() else { return };
+    let Ok(answer) = Command::new(python).args(["-c", QUESTION]).output() else {
+        return;
+    };
     let answer = String::from_utf8_lossy(&answer.stdout).into_owned();
     let mut lines = answer.lines();
-    let (Some(kind), Some(dir), Some(static_dir), Some(name)) = (lines.next(), lines.next(), lines.next(), lines.next())
+    let (Some(kind), Some(dir), Some(static_dir), Some(name)) =
+        (lines.next(), lines.next(), lines.next(), lines.next())
     else {
         return;
     };
@@ -39,6 +42,10 @@ fn main() {
     argument(&format!("-L{dir}"));
     argument(&format!("-l{name}"));
     for word in lines.next().unwrap_or_default().split_whitespace() {
-        argument(&word.replace("-Xlinker", "").replace("-export-dynamic", "-Wl,--export-dynamic"));
+        argument(
+            &word
+                .replace("-Xlinker", "")
+                .replace("-export-dynamic", "-Wl,--export-dynamic"),
+        );
     }
 }

@@ -1,1 +1,68 @@
-//! PEP 3333 between HTTP and Python.
+//! PEP 3333 between HTTP and Python: a WSGI application as a [`proxy_core::server::Service`].
+//!
+//! ```text
+//! connection ─► Request ─► policy ─► content taken in ─► environ ─► application ─► start_response, items ─► Response
+//!                (scheme, peers,     (memory or file)     (template)                  (checked, framed)
+//!                 forwarders)
+//! ```
+//!
+//! - [`WsgiService`] answers; [`Settings`] say how; [`Hooks`] hear of it: logs, watchers, Python code around each request.
+//! - With one thread the application runs on the connection's own thread, with the GIL held except while the runtime is parked
+//!   ([`share_thread`]); with more, on Python threads beside it.
+//!
+//! The rules are gunicorn's wherever an application or a client can tell, so that applications need no change. Where they are
+//! better, or cannot be the same:
+//!
+//! - `SERVER_SOFTWARE` is `viaduct/VERSION`. There is no `gunicorn.socket`: the connection belongs to another thread or task.
+//! - The application is called when the content of its request is complete. So `wsgi.input` never waits and never ends early;
+//!   content that breaks off, or is badly chunked, is answered (400) without the application.
+//! - A list or tuple is sent with `Content-Length`; only what is made bit by bit is chunked.
+//! - `start_response` with `exc_info` replaces status and headers as long as nothing was sent; an application that never calls it,
+//!   or gives an interim status, is answered with 500.
+//! - Content shorter than its `Content-Length` cuts the connection, so that nobody takes the next response for the rest of it.
+//! - `close()` of a wrapped file's iterable is called as soon as the file has been taken over, before it is sent.
+//! - What follows the last item of a HEAD request's iterable is not iterated, only closed.
+
+mod call;
+mod content;
+mod core;
+mod environ;
+mod errors;
+mod file_wrapper;
+mod gil;
+mod hooks;
+mod inline;
+mod input;
+mod names;
+mod outlet;
+mod page;
+mod policy;
+mod pool;
+mod service;
+mod settings;
+mod spool;
+mod start;
+mod text;
+
+pub use environ::headers;
+pub use gil::{attached, share_thread};
+pub use hooks::{Done, Facts, Finished, Hooks, Level, traceback};
+pub use service::{Record, WsgiService};
+pub use settings::{HeadSizes, HeaderMap, NotAPeer, Settings, Trusted, limits};
+
+#[cfg(test)]
+mod tests {
+    use pyo3::prelude::*;
+
+    /// Runs with Python, on whatever thread.
+    pub(crate) fn with_python<T>(f: impl for<'py> FnOnce(Python<'py>) -> T) -> T {
+        Python::initialize();
+        Python::attach(f)
+    }
+
+    /// Whether an object equals the value of an expression.
+    pub(crate) fn py_eq(object: &Bound<'_, PyAny>, expression: &std::ffi::CStr) -> bool {
+        let expected = object.py().eval(expression, None, None).expect("evaluates");
+        object.eq(expected).expect("compares")
+    }
+}

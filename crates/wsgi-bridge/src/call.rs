@@ -1,0 +1,481 @@
+//! One call of the application: from the request's facts to the first bytes of the response, and the iteration that gives the rest.
+//!
+//! Knows nothing of how the response is sent; [`crate::inline`] and [`crate::pool`] do.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use http::Method;
+use proxy_core::body::BodyError;
+use pyo3::exceptions::PyAssertionError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyIterator, PyList, PyTuple};
+use static_files::FileBody;
+
+use crate::content::Collected;
+use crate::core::Core;
+use crate::environ;
+use crate::file_wrapper::{self, FileWrapper};
+use crate::hooks::{Done, Facts, Level};
+use crate::input::Input;
+use crate::start::{Head, Route, Shared, StartResponse, bytes_of};
+
+/// Content up to this size is gathered before it is sent, where that costs the application nothing.
+const GATHERED: usize = 1 << 20;
+
+/// What the application's call came to.
+pub(crate) enum Begun {
+    /// The application is done, and this is its response.
+    Whole(Head, Whole),
+    /// It has begun; [`Call::next`] gives what follows. `None` where the head went out by `write()` already.
+    More(Option<Head>, Bytes),
+    /// It failed, and nothing was sent: 500.
+    Failed,
+    /// It failed after content had been given to `write()`; the head is there unless it went out.
+    Broken(Option<Head>),
+}
+
+/// Content that is complete.
+pub(crate) enum Whole {
+    Bytes(Bytes),
+    File(FileBody),
+    /// The response has none, and what its length would have been is not known (HEAD).
+    Unknown,
+}
+
+/// A request in the hands of the application.
+pub(crate) struct Call {
+    pub facts: Arc<Facts>,
+    pub answer: Shared,
+    slot: usize,
+    start: Option<Py<StartResponse>>,
+    environ: Option<Py<PyDict>>,
+    /// What [`Hooks::before`](crate::Hooks::before) returned.
+    surrounding: Option<Py<PyAny>>,
+    iterable: Option<Py<PyAny>>,
+    iterator: Option<Py<PyIterator>>,
+    /// The iterator only hands out what is there already.
+    pub eager: bool,
+    failed: bool,
+    finished: bool,
+    logged: Option<Arc<Logged>>,
+}
+
+impl Call {
+    /// Calls the application.
+    pub fn begin(
+        core: &Core,
+        py: Python<'_>,
+        facts: Arc<Facts>,
+        input: Option<Collected>,
+        logged: Option<Arc<Logged>>,
+        slot: usize,
+        route: Route,
+    ) -> (Self, Begun) {
+        let mut call = Self {
+            facts,
+            answer: Shared::default(),
+            slot,
+            start: None,
+            environ: None,
+            surrounding: None,
+            iterable: None,
+            iterator: None,
+            eager: false,
+            failed: false,
+            finished: false,
+            logged,
+        };
+        core.hooks.began(slot, &call.facts);
+        let begun = match call.run(core, py, input, route) {
+            Ok(begun) => begun,
+            Err(error) => call.fail(core, py, &error),
+        };
+        if !matches!(begun, Begun::More(..)) {
+            call.finish(core, py);
+        }
+        core.hooks.ended(slot);
+        (call, begun)
+    }
+
+    fn run(
+        &mut self,
+        core: &Core,
+        py: Python<'_>,
+        input: Option<Collected>,
+        route: Route,
+    ) -> PyResult<Begun> {
+        let start = core.take_start(py)?;
+        self.answer = start.get().answer().clone();
+        self.answer.lock().reset(
+            self.facts.head.method == Method::HEAD,
+            core.settings.log_fields,
+            route,
+        );
+        self.start = Some(start.clone_ref(py));
+        if core.surrounds {
+            self.surrounding = core.hooks.before(py, &self.facts)?;
+        }
+        let input = input
+            .map(|content| Py::new(py, Input::new(content)?))
+            .transpose()?;
+        let environ = core.environ(py, self.slot, &self.facts, input)?;
+        let arguments = PyTuple::new(py, [environ.as_any(), start.bind(py).as_any()])?;
+        self.environ = Some(environ.unbind());
+        let result = core.application.bind(py).call1(arguments)?;
+        self.take_result(core, py, result)
+    }
+
+    /// Looks at what the application returned.
+    fn take_result(
+        &mut self,
+        core: &Core,
+        py: Python<'_>,
+        result: Bound<'_, PyAny>,
+    ) -> PyResult<Begun> {
+        let written = self.answer.lock().outlet.is_some();
+        if !written && let Ok(list) = result.cast_exact::<PyList>() {
+            return self.take_items(core, list.iter());
+        }
+        if !written && let Ok(tuple) = result.cast_exact::<PyTuple>() {
+            return self.take_items(core, tuple.iter());
+        }
+        self.iterable = Some(result.clone().unbind());
+        if !written
+            && core.settings.sendfile
+            && let Ok(wrapper) = result.cast::<FileWrapper>()
+            && let Some(begun) = self.take_file(wrapper)?
+        {
+            return Ok(begun);
+        }
+        let iterator = result.try_iter()?;
+        self.eager = core.is_eager(&iterator);
+        self.iterator = Some(iterator.unbind());
+        if written {
+            // Content is on its way already; there is no need to wait for an item.
+            return Ok(self.more(Bytes::new()));
+        }
+        let Some(first) = self.next_item(py)? else {
+            let written = self.answer.lock().outlet.is_some();
+            return if written {
+                Ok(self.more(Bytes::new()))
+            } else {
+                self.whole(core, Bytes::new(), 0)
+            };
+        };
+        if self.eager {
+            self.gather(core, py, first)
+        } else {
+            Ok(self.more(first))
+        }
+    }
+
+    fn more(&mut self, first: Bytes) -> Begun {
+        let mut answer = self.answer.lock();
+        answer.committed |= !first.is_empty();
+        Begun::More(answer.head.take(), first)
+    }
+
+    /// The rest of an iterator that only hands out what is there, unless that is much.
+    fn gather(&mut self, core: &Core, py: Python<'_>, first: Bytes) -> PyResult<Begun> {
+        let mut joined = BytesMut::new();
+        while first.len() + joined.len() < GATHERED {
+            let Some(next) = self.next_item(py)? else {
+                let content = if joined.is_empty() {
+                    first
+                } else {
+                    join(&first, joined)
+                };
+                let total = content.len() as u64;
+                return self.whole(core, content, total);
+            };
+            joined.extend_from_slice(&next);
+        }
+        Ok(self.more(if joined.is_empty() {
+            first
+        } else {
+            join(&first, joined)
+        }))
+    }
+
+    /// A list or tuple: everything is there.
+    fn take_items<'py>(
+        &mut self,
+        core: &Core,
+        items: impl Iterator<Item = Bound<'py, PyAny>>,
+    ) -> PyResult<Begun> {
+        let mut content = Bytes::new();
+        let mut joined = BytesMut::new();
+        for item in items {
+            let piece = bytes_of(&item)?;
+            if content.is_empty() {
+                content = piece;
+            } else {
+                joined.extend_from_slice(&piece);
+            }
+        }
+        if !joined.is_empty() {
+            content = join(&content, joined);
+        }
+        let total = content.len() as u64;
+        let mut answer = self.answer.lock();
+        let admitted = if answer.started {
+            answer.admit(content.clone())
+        } else {
+            None
+        };
+        let content = if answer.without_content {
+            content
+        } else {
+            admitted.unwrap_or_default()
+        };
+        drop(answer);
+        self.whole(core, content, total)
+    }
+
+    /// A wrapped file that the kernel can send. The application's file is closed at once: we have a descriptor of our own.
+    fn take_file(&mut self, wrapper: &Bound<'_, FileWrapper>) -> PyResult<Option<Begun>> {
+        let mut answer = self.answer.lock();
+        if !answer.started {
+            return Err(not_started());
+        }
+        let Some(body) = file_wrapper::body(wrapper, answer.left) else {
+            return Ok(None);
+        };
+        let Some(head) = answer.head.take() else {
+            return Ok(None);
+        };
+        answer.committed = true;
+        if !answer.without_content {
+            answer.produced = body.len();
+        }
+        if answer.without_content && self.facts.head.method != Method::HEAD {
+            return Ok(Some(Begun::Whole(head, Whole::Unknown)));
+        }
+        // A file that is shorter than promised is noticed, and the connection cut, when it is sent.
+        Ok(Some(Begun::Whole(head, Whole::File(body))))
+    }
+
+    /// The response when all of its content is known: admitted `content`, of what was `total` bytes.
+    fn whole(&mut self, core: &Core, content: Bytes, total: u64) -> PyResult<Begun> {
+        let mut answer = self.answer.lock();
+        if !answer.started {
+            return Err(not_started());
+        }
+        answer.committed = true;
+        let Some(head) = answer.head.take() else {
+            return Ok(Begun::More(None, Bytes::new()));
+        };
+        if answer.without_content {
+            let is_head = self.facts.head.method == Method::HEAD;
+            let told = is_head && total > 0 && head.content_length.is_none();
+            return Ok(Begun::Whole(
+                head,
+                if told {
+                    Whole::Bytes(content)
+                } else {
+                    Whole::Unknown
+                },
+            ));
+        }
+        let missing = answer.missing();
+        drop(answer);
+        if missing > 0 {
+            // The connection notices and is cut, so that the client does too.
+            self.complain(core, &short(missing).to_string());
+        }
+        Ok(Begun::Whole(head, Whole::Bytes(content)))
+    }
+
+    /// The next item that is not empty, cut to `Content-Length`; `None` at the end.
+    fn next_item(&mut self, py: Python<'_>) -> PyResult<Option<Bytes>> {
+        let Some(iterator) = &self.iterator else {
+            return Ok(None);
+        };
+        let iterator = iterator.bind(py).clone();
+        for item in iterator {
+            let piece = bytes_of(&item?)?;
+            if piece.is_empty() {
+                continue;
+            }
+            let mut answer = self.answer.lock();
+            if !answer.started {
+                return Err(not_started());
+            }
+            if answer.without_content {
+                return Ok(None);
+            }
+            if let Some(piece) = answer.admit(piece) {
+                return Ok(Some(piece));
+            }
+        }
+        self.iterator = None;
+        Ok(None)
+    }
+
+    /// The next piece of content after [`Begun::More`]; `None` when the application is done.
+    ///
+    /// # Errors
+    /// The content breaks off: the application raised (which has been logged), or gave less than it promised.
+    pub fn next(&mut self, core: &Core, py: Python<'_>) -> Result<Option<Bytes>, BodyError> {
+        core.hooks.began(self.slot, &self.facts);
+        let item = self.next_item(py);
+        let next = match item {
+            Ok(Some(piece)) => Ok(Some(piece)),
+            Ok(None) => match self.answer.lock().missing() {
+                0 => Ok(None),
+                missing => Err(short(missing)),
+            },
+            Err(error) => {
+                self.fail(core, py, &error);
+                Err(raised())
+            }
+        };
+        if let Err(error @ BodyError::Incomplete(_)) = &next
+            && !self.failed
+        {
+            self.complain(core, &error.to_string());
+        }
+        if !matches!(next, Ok(Some(_))) {
+            self.finish(core, py);
+        }
+        core.hooks.ended(self.slot);
+        next
+    }
+
+    /// Logs an exception and says what becomes of the response.
+    fn fail(&mut self, core: &Core, py: Python<'_>, error: &PyErr) -> Begun {
+        self.failed = true;
+        let head = &self.facts.head;
+        core.hooks.raised(
+            py,
+            &format!("Error handling request {} {}", head.method, head.target),
+            error,
+        );
+        let mut answer = self.answer.lock();
+        if let Some(outlet) = &answer.outlet {
+            outlet.finish(Err(raised()));
+            return Begun::Broken(answer.head.take());
+        }
+        if !answer.committed {
+            answer.status = http::StatusCode::INTERNAL_SERVER_ERROR;
+        }
+        Begun::Failed
+    }
+
+    fn complain(&self, core: &Core, what: &str) {
+        let head = &self.facts.head;
+        core.hooks.log(
+            Level::Error,
+            &format!("{} {}: {what}", head.method, head.target),
+        );
+    }
+
+    /// Calls `close()` of what the application returned, whatever happened, and lets go of everything. Can be called again.
+    pub fn finish(&mut self, core: &Core, py: Python<'_>) {
+        if std::mem::replace(&mut self.finished, true) {
+            return;
+        }
+        self.iterator = None;
+        if let Some(iterable) = self.iterable.take()
+            && let Err(error) = close(iterable.bind(py))
+        {
+            let head = &self.facts.head;
+            core.hooks.raised(
+                py,
+                &format!(
+                    "Error closing the response to {} {}",
+                    head.method, head.target
+                ),
+                &error,
+            );
+        }
+        let environ = self.environ.take();
+        if let Some(environ) = &environ {
+            if let Some(logged) = &self.logged {
+                logged.set(environ::values(
+                    environ.bind(py),
+                    &core.settings.log_environ,
+                ));
+            }
+            if core.surrounds {
+                let answer = self.answer.lock();
+                let (status, produced_bytes) = (answer.status, answer.produced);
+                let fields = answer.fields.clone();
+                drop(answer);
+                let done = Done {
+                    environ: environ.bind(py),
+                    status,
+                    produced_bytes,
+                    fields: fields.as_deref(),
+                };
+                core.hooks
+                    .after(py, &self.facts, self.surrounding.take(), &done);
+            }
+        }
+        drop(environ);
+        self.answer.lock().close();
+        if let Some(start) = self.start.take() {
+            core.give_start_back(py, start);
+        }
+    }
+
+    /// The client is gone: ends the iteration.
+    pub fn abandon(&mut self, core: &Core, py: Python<'_>) {
+        if !self.finished {
+            core.hooks.began(self.slot, &self.facts);
+            self.finish(core, py);
+            core.hooks.ended(self.slot);
+        }
+    }
+
+    /// Environ values for the access log; they are there when the application is done.
+    pub fn logged(&self) -> Option<Arc<Logged>> {
+        self.logged.clone()
+    }
+}
+
+/// Environ values for the access log.
+#[derive(Default)]
+pub(crate) struct Logged(Mutex<Vec<Option<String>>>);
+
+impl Logged {
+    pub fn get(&self) -> Vec<Option<String>> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn set(&self, values: Vec<Option<String>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = values;
+    }
+}
+
+fn close(iterable: &Bound<'_, PyAny>) -> PyResult<()> {
+    if let Some(close) = iterable.getattr_opt(pyo3::intern!(iterable.py(), "close"))? {
+        close.call0()?;
+    }
+    Ok(())
+}
+
+fn join(first: &Bytes, rest: BytesMut) -> Bytes {
+    let mut whole = BytesMut::with_capacity(first.len() + rest.len());
+    whole.extend_from_slice(first);
+    whole.extend_from_slice(&rest);
+    whole.freeze()
+}
+
+fn raised() -> BodyError {
+    BodyError::Incomplete("the application raised while it made the content".to_owned())
+}
+
+fn short(missing: u64) -> BodyError {
+    BodyError::Incomplete(format!(
+        "the application gave {missing} bytes less than its Content-Length"
+    ))
+}
+
+fn not_started() -> PyErr {
+    PyAssertionError::new_err("the application returned content without calling start_response()")
+}

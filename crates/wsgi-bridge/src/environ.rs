@@ -1,0 +1,460 @@
+//! Builds the environ of a request: PEP 3333's and CGI's keys with gunicorn's values.
+//!
+//! What is the same for every request of a listener lies in a template that is copied; the keys are made once.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use http::Method;
+use http_wire::Version;
+use http_wire::fields::Fields;
+use http_wire::{Known, KnownSet};
+use proxy_core::server::{Address, Connection};
+use pyo3::ffi;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+
+use crate::errors::Errors;
+use crate::file_wrapper::FileWrapper;
+use crate::hooks::{Facts, Hooks};
+use crate::input::Input;
+use crate::names::Names;
+use crate::policy::Policy;
+use crate::settings::Settings;
+use crate::text;
+
+/// Makes environs. One per application thread or behind a lock: it remembers.
+pub(crate) struct Environs {
+    names: Names,
+    keys: Keys,
+    /// What does not depend on the listener.
+    base: Py<PyDict>,
+    templates: Vec<(Address, Py<PyDict>)>,
+    peer: Option<(IpAddr, Py<PyString>)>,
+}
+
+/// Keys and values that are used again and again.
+struct Keys {
+    method: Py<PyString>,
+    raw_uri: Py<PyString>,
+    path_info: Py<PyString>,
+    script_name: Py<PyString>,
+    query_string: Py<PyString>,
+    protocol: Py<PyString>,
+    remote_addr: Py<PyString>,
+    remote_port: Py<PyString>,
+    server_name: Py<PyString>,
+    server_port: Py<PyString>,
+    scheme: Py<PyString>,
+    input: Py<PyString>,
+    https: Py<PyString>,
+    http10: Py<PyString>,
+    methods: Vec<(Method, Py<PyString>)>,
+}
+
+/// More listeners than this are rebuilt each time instead of remembered.
+const TEMPLATES_MAX: usize = 64;
+
+impl Environs {
+    pub fn new(
+        py: Python<'_>,
+        settings: &Settings,
+        multithread: bool,
+        hooks: Arc<dyn Hooks>,
+    ) -> PyResult<Self> {
+        let base = PyDict::new(py);
+        base.set_item("wsgi.version", (1, 0))?;
+        base.set_item("wsgi.errors", Py::new(py, Errors::new(hooks))?)?;
+        base.set_item("wsgi.multithread", multithread)?;
+        base.set_item("wsgi.multiprocess", settings.multiprocess)?;
+        base.set_item("wsgi.run_once", false)?;
+        base.set_item("wsgi.file_wrapper", py.get_type::<FileWrapper>())?;
+        base.set_item("wsgi.input_terminated", true)?;
+        base.set_item("SERVER_SOFTWARE", &settings.server_software)?;
+        base.set_item("wsgi.input", Py::new(py, Input::empty())?)?;
+        base.set_item("wsgi.url_scheme", intern!(py, "http"))?;
+        base.set_item("QUERY_STRING", intern!(py, ""))?;
+        base.set_item("SCRIPT_NAME", intern!(py, ""))?;
+        base.set_item("SERVER_PROTOCOL", intern!(py, "HTTP/1.1"))?;
+        let names = Names::new(py);
+        let keys = Keys::new(py);
+        // Places for what every request has, so that no copy has to grow.
+        for key in [
+            "REQUEST_METHOD",
+            "RAW_URI",
+            "PATH_INFO",
+            "REMOTE_ADDR",
+            "HTTP_HOST",
+        ] {
+            base.set_item(intern_str(py, key), py.None())?;
+        }
+        Ok(Self {
+            names,
+            keys,
+            base: base.unbind(),
+            templates: Vec::new(),
+            peer: None,
+        })
+    }
+
+    /// The environ of a request. `input` is absent for requests without content.
+    pub fn build<'py>(
+        &mut self,
+        py: Python<'py>,
+        facts: &Facts,
+        policy: &Policy,
+        input: Option<Py<Input>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let template = self.template(py, &facts.connection)?;
+        let environ = template.bind(py).copy()?;
+        let head = &facts.head;
+        self.put_target(&environ, facts, policy)?;
+        let method = self.keys.method(py, &head.method)?;
+        set(&environ, &self.keys.method, method.as_ptr())?;
+        if head.version == Version::Http10 {
+            set(&environ, &self.keys.protocol, self.keys.http10.as_ptr())?;
+        }
+        if facts.secure {
+            set(&environ, &self.keys.scheme, self.keys.https.as_ptr())?;
+        }
+        if let Some(input) = input {
+            set(&environ, &self.keys.input, input.as_ptr())?;
+        }
+        self.put_peer(&environ, &facts.connection.peer)?;
+        if let Address::Unix(path) = &facts.connection.local {
+            self.put_unix_server(
+                &environ,
+                path.as_deref(),
+                head.fields.get(Known::Host),
+                facts.secure,
+            )?;
+        }
+        self.put_fields(&environ, facts, policy)?;
+        Ok(environ)
+    }
+
+    fn template(&mut self, py: Python<'_>, connection: &Connection) -> PyResult<Py<PyDict>> {
+        if let Some((_, template)) = self
+            .templates
+            .iter()
+            .find(|(local, _)| *local == connection.local)
+        {
+            return Ok(template.clone_ref(py));
+        }
+        let template = self.base.bind(py).copy()?;
+        match &connection.local {
+            Address::Inet(address) => {
+                template.set_item(&self.keys.server_name, address.ip().to_string())?;
+                template.set_item(&self.keys.server_port, address.port().to_string())?;
+                template.set_item(&self.keys.remote_port, py.None())?;
+            }
+            Address::Unix(_) => {
+                template.set_item(&self.keys.server_name, py.None())?;
+                template.set_item(&self.keys.server_port, py.None())?;
+                template.set_item(&self.keys.remote_addr, intern!(py, ""))?;
+            }
+        }
+        let template = template.unbind();
+        if self.templates.len() < TEMPLATES_MAX {
+            self.templates
+                .push((connection.local.clone(), template.clone_ref(py)));
+        }
+        Ok(template)
+    }
+
+    fn put_target(
+        &self,
+        environ: &Bound<'_, PyDict>,
+        facts: &Facts,
+        policy: &Policy,
+    ) -> PyResult<()> {
+        let py = environ.py();
+        let target = &facts.head.target;
+        let raw = text::latin1(py, target.as_bytes())?;
+        set(environ, &self.keys.raw_uri, raw.as_ptr())?;
+        let script_name = policy.script_name(&facts.head.fields, facts.trusted);
+        if !script_name.is_empty() {
+            set(
+                environ,
+                &self.keys.script_name,
+                text::latin1(py, script_name)?.as_ptr(),
+            )?;
+        }
+        if let Some(query) = target.query().filter(|query| !query.is_empty()) {
+            set(
+                environ,
+                &self.keys.query_string,
+                text::latin1(py, query)?.as_ptr(),
+            )?;
+        }
+        let path = &target.path()[script_name.len()..];
+        if memchr::memchr(b'%', path).is_some() {
+            return set(
+                environ,
+                &self.keys.path_info,
+                text::latin1(py, &percent_decoded(path))?.as_ptr(),
+            );
+        }
+        if path.len() == target.as_bytes().len() {
+            return set(environ, &self.keys.path_info, raw.as_ptr());
+        }
+        set(
+            environ,
+            &self.keys.path_info,
+            text::latin1(py, path)?.as_ptr(),
+        )
+    }
+
+    fn put_peer(&mut self, environ: &Bound<'_, PyDict>, peer: &Address) -> PyResult<()> {
+        let py = environ.py();
+        let Address::Inet(peer) = peer else {
+            return set(environ, &self.keys.remote_addr, intern!(py, "").as_ptr());
+        };
+        if self.peer.as_ref().is_none_or(|(ip, _)| *ip != peer.ip()) {
+            self.peer = Some((
+                peer.ip(),
+                PyString::new(py, &peer.ip().to_string()).unbind(),
+            ));
+        }
+        if let Some((_, text)) = &self.peer {
+            set(environ, &self.keys.remote_addr, text.as_ptr())?;
+        }
+        let mut digits = itoa::Buffer::new();
+        let port = text::latin1(py, digits.format(peer.port()).as_bytes())?;
+        set(environ, &self.keys.remote_port, port.as_ptr())
+    }
+
+    /// `SERVER_NAME` and `SERVER_PORT` behind a unix socket come from `Host`, as gunicorn has it.
+    fn put_unix_server(
+        &self,
+        environ: &Bound<'_, PyDict>,
+        path: Option<&Path>,
+        host: Option<&[u8]>,
+        secure: bool,
+    ) -> PyResult<()> {
+        let py = environ.py();
+        let path = path.map(|path| path.as_os_str().as_encoded_bytes());
+        let (name, port) = match host.map(split_host) {
+            Some((name, Some(port))) => (name, port),
+            Some((name, None)) => (name, if secure { &b"443"[..] } else { &b"80"[..] }),
+            None => (path.unwrap_or_default(), &b""[..]),
+        };
+        set(
+            environ,
+            &self.keys.server_name,
+            text::latin1(py, name)?.as_ptr(),
+        )?;
+        set(
+            environ,
+            &self.keys.server_port,
+            text::latin1(py, port)?.as_ptr(),
+        )
+    }
+
+    fn put_fields(
+        &mut self,
+        environ: &Bound<'_, PyDict>,
+        facts: &Facts,
+        policy: &Policy,
+    ) -> PyResult<()> {
+        let py = environ.py();
+        let fields = &facts.head.fields;
+        if !fields.contains(Known::Host) {
+            environ.del_item(self.names.known(Known::Host))?;
+        }
+        let mut seen = KnownSet::EMPTY;
+        for (name, value) in fields {
+            let repeated = match name.known() {
+                Some(known) => {
+                    let before = seen;
+                    seen = seen.with(known);
+                    before.contains(known)
+                }
+                None if name.as_bytes().contains(&b'_')
+                    && !policy.keeps_underscored(name.as_str(), facts.trusted) =>
+                {
+                    continue;
+                }
+                None => true,
+            };
+            let value = text::latin1(py, value)?;
+            let key = self.names.key(py, name);
+            // SAFETY: all three are live objects; both calls take new references of their own.
+            let done = unsafe {
+                let before = if repeated {
+                    ffi::PyDict_GetItemWithError(environ.as_ptr(), key.as_ptr())
+                } else {
+                    std::ptr::null_mut()
+                };
+                if before.is_null() {
+                    ffi::PyDict_SetItem(environ.as_ptr(), key.as_ptr(), value.as_ptr())
+                } else {
+                    let before = Bound::from_borrowed_ptr(py, before);
+                    let joined = before
+                        .add(intern!(py, ","))
+                        .and_then(|text| text.add(value))?;
+                    ffi::PyDict_SetItem(environ.as_ptr(), key.as_ptr(), joined.as_ptr())
+                }
+            };
+            check(py, done)?;
+        }
+        Ok(())
+    }
+}
+
+impl Keys {
+    fn new(py: Python<'_>) -> Self {
+        let key = |text: &str| intern_str(py, text).unbind();
+        let methods = [
+            Method::GET,
+            Method::POST,
+            Method::HEAD,
+            Method::PUT,
+            Method::DELETE,
+            Method::PATCH,
+            Method::OPTIONS,
+        ];
+        Self {
+            method: key("REQUEST_METHOD"),
+            raw_uri: key("RAW_URI"),
+            path_info: key("PATH_INFO"),
+            script_name: key("SCRIPT_NAME"),
+            query_string: key("QUERY_STRING"),
+            protocol: key("SERVER_PROTOCOL"),
+            remote_addr: key("REMOTE_ADDR"),
+            remote_port: key("REMOTE_PORT"),
+            server_name: key("SERVER_NAME"),
+            server_port: key("SERVER_PORT"),
+            scheme: key("wsgi.url_scheme"),
+            input: key("wsgi.input"),
+            https: key("https"),
+            http10: key("HTTP/1.0"),
+            methods: methods
+                .map(|method| (method.clone(), key(method.as_str())))
+                .into(),
+        }
+    }
+
+    fn method(&self, py: Python<'_>, method: &Method) -> PyResult<Py<PyString>> {
+        match self.methods.iter().find(|(known, _)| known == method) {
+            Some((_, text)) => Ok(text.clone_ref(py)),
+            None => Ok(text::latin1(py, method.as_str().as_bytes())?.unbind()),
+        }
+    }
+}
+
+fn intern_str<'py>(py: Python<'py>, text: &str) -> Bound<'py, PyString> {
+    PyString::intern(py, text)
+}
+
+/// `environ[key] = value`, without pyo3's conversions.
+#[inline]
+fn set(environ: &Bound<'_, PyDict>, key: &Py<PyString>, value: *mut ffi::PyObject) -> PyResult<()> {
+    // SAFETY: dict, key and value are live objects, and the dict takes references of its own.
+    let done = unsafe { ffi::PyDict_SetItem(environ.as_ptr(), key.as_ptr(), value) };
+    check(environ.py(), done)
+}
+
+#[inline]
+fn check(py: Python<'_>, done: std::os::raw::c_int) -> PyResult<()> {
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(PyErr::fetch(py))
+    }
+}
+
+/// `%41` becomes `A`; what is no such triple stays (as `urllib.parse.unquote_to_bytes`).
+fn percent_decoded(path: &[u8]) -> Vec<u8> {
+    let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut at = 0;
+    while let Some(&byte) = path.get(at) {
+        if byte == b'%'
+            && let (Some(high), Some(low)) = (digit(path.get(at + 1)), digit(path.get(at + 2)))
+        {
+            decoded.push((high * 16 + low) as u8);
+            at += 3;
+        } else {
+            decoded.push(byte);
+            at += 1;
+        }
+    }
+    decoded
+}
+
+/// Name and port of a `Host` field; an IPv6 address keeps its brackets.
+fn split_host(host: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let after = host
+        .iter()
+        .rposition(|&byte| byte == b']')
+        .map_or(0, |at| at + 1);
+    match host[after..].iter().position(|&byte| byte == b':') {
+        Some(at) => (&host[..after + at], Some(&host[after + at + 1..])),
+        None => (host, None),
+    }
+}
+
+/// Values of the environ as text, for the access log.
+pub(crate) fn values(environ: &Bound<'_, PyDict>, names: &[String]) -> Vec<Option<String>> {
+    let in_any_case = |name: &str| {
+        environ.iter().find(|(key, _)| {
+            key.extract::<String>()
+                .is_ok_and(|key| key.eq_ignore_ascii_case(name))
+        })
+    };
+    let value = |name: &String| -> Option<String> {
+        let exact = environ.get_item(name).ok().flatten();
+        let value = exact.or_else(|| in_any_case(name).map(|(_, value)| value))?;
+        value
+            .str()
+            .ok()
+            .map(|text| text.to_string_lossy().into_owned())
+    };
+    names.iter().map(value).collect()
+}
+
+/// A request's fields as gunicorn's `req.headers`: `(NAME, value)` with the name in capitals.
+pub fn headers<'py>(py: Python<'py>, fields: &Fields) -> PyResult<Bound<'py, pyo3::types::PyList>> {
+    let list = pyo3::types::PyList::empty(py);
+    for (name, value) in fields {
+        list.append((name.as_str().to_ascii_uppercase(), text::latin1(py, value)?))?;
+    }
+    Ok(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_are_decoded_and_broken_ones_stay() {
+        for (raw, decoded) in [
+            (&b"/a%20b"[..], &b"/a b"[..]),
+            (b"/%2F%2f", b"///"),
+            (b"/%C3%A9", b"/\xc3\xa9"),
+            (b"/%", b"/%"),
+            (b"/%4", b"/%4"),
+            (b"/%zz%41", b"/%zzA"),
+            (b"/%%41", b"/%A"),
+            (b"/%00", b"/\0"),
+        ] {
+            assert_eq!(percent_decoded(raw), decoded);
+        }
+    }
+
+    #[test]
+    fn hosts_are_taken_apart() {
+        for (host, name, port) in [
+            (&b"shop"[..], &b"shop"[..], None),
+            (b"shop:81", b"shop", Some(&b"81"[..])),
+            (b"[::1]", b"[::1]", None),
+            (b"[::1]:8000", b"[::1]", Some(b"8000")),
+            (b"shop:", b"shop", Some(b"")),
+        ] {
+            assert_eq!(split_host(host), (name, port));
+        }
+    }
+}

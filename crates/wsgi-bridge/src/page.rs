@@ -1,0 +1,96 @@
+//! What is answered when the application is not asked, or failed.
+
+use http::StatusCode;
+use http_wire::Known;
+use http_wire::head::RequestError;
+use proxy_core::body::Body;
+use proxy_core::server::{Address, Connection, Ending, Refusal, Response};
+
+/// An error page, after which the connection closes, and its length. `text` tells the client more than the status; it is escaped.
+pub(crate) fn error(status: StatusCode, text: &str) -> (Response, u64) {
+    let reason = status.canonical_reason().unwrap_or("Error");
+    let more = if text.is_empty() {
+        String::new()
+    } else {
+        format!("    <p>{}</p>\n", escaped(text))
+    };
+    let html = format!(
+        "<html>\n  <head>\n    <title>{reason}</title>\n  </head>\n  <body>\n    <h1>{reason}</h1>\n{more}  </body>\n</html>\n"
+    );
+    let mut response = Response::new(status);
+    let appended = response.fields.append(Known::ContentType, "text/html");
+    debug_assert!(appended.is_ok(), "a constant field");
+    response.ending = Ending {
+        keep_alive: false,
+        ..Ending::default()
+    };
+    let length = html.len() as u64;
+    response.body = Body::Bytes(html.into());
+    (response, length)
+}
+
+/// Status and words for a request whose head was not accepted; the statuses are gunicorn's.
+pub(crate) fn refusal(refusal: &Refusal) -> (StatusCode, String) {
+    let status = match refusal {
+        Refusal::Head(
+            RequestError::MethodTooLong { .. } | RequestError::UnsupportedVersion { .. },
+        ) => StatusCode::BAD_REQUEST,
+        other => other.status(),
+    };
+    (status, refusal.to_string())
+}
+
+/// The peer as gunicorn's log names it: its address, nothing for a unix socket.
+pub(crate) fn peer_text(connection: &Connection) -> String {
+    match &connection.peer {
+        Address::Inet(address) => address.ip().to_string(),
+        Address::Unix(_) => String::new(),
+    }
+}
+
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#x27;"),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_escape_what_a_client_sent() {
+        let (response, length) = error(StatusCode::BAD_REQUEST, "<script>'&\"");
+        let Body::Bytes(html) = response.body else {
+            panic!("has bytes")
+        };
+        assert_eq!(html.len() as u64, length);
+        let html = String::from_utf8(html.to_vec()).expect("is text");
+        assert!(
+            html.contains("&lt;script&gt;&#x27;&amp;&quot;") && !html.contains("<script>"),
+            "{html}"
+        );
+        assert!(!response.ending.keep_alive);
+    }
+
+    #[test]
+    fn statuses_are_gunicorns() {
+        let status = |error| refusal(&Refusal::Head(error)).0.as_u16();
+        assert_eq!(status(RequestError::MethodTooLong { limit: 20 }), 400);
+        assert_eq!(
+            status(RequestError::UnsupportedVersion { major: 2, minor: 0 }),
+            400
+        );
+        assert_eq!(status(RequestError::LineTooLong { limit: 4094 }), 414);
+        assert_eq!(refusal(&Refusal::Timeout).0.as_u16(), 408);
+    }
+}

@@ -1,0 +1,437 @@
+//! [`WsgiService`]: a WSGI application as what answers the requests of connections.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use http_body::{Frame, SizeHint};
+use http_wire::head::RequestHead;
+use proxy_core::body::{Body, BodyError};
+use proxy_core::server::{
+    Connection, ContentError, Ending, Limits, Outcome, Refusal, Request, Response, Sent, Service,
+};
+use pyo3::prelude::*;
+use tokio::sync::oneshot;
+
+use crate::call::{Begun, Call, Whole};
+use crate::content::{self, CollectError, Collected};
+use crate::core::Core;
+use crate::hooks::{Facts, Finished, Hooks, Level};
+use crate::inline::{Run, RunBody, Turn};
+use crate::outlet::Outlet;
+use crate::page;
+use crate::policy::{Objection, Verdict};
+use crate::pool::{Job, OutletBody, Pool, Reply, Told};
+use crate::settings::Settings;
+use crate::start::{Head, Route};
+
+/// Answers requests with a WSGI application.
+///
+/// With one thread the application runs where the service is called: on the thread of the runtime, which must be attached to
+/// Python whenever it is not parked (see [`share_thread`](crate::share_thread)). With more it runs on as many Python threads, and
+/// the runtime's thread should not be attached.
+pub struct WsgiService {
+    core: Arc<Core>,
+    mode: Mode,
+}
+
+enum Mode {
+    Inline(Arc<Turn>),
+    Pool(Pool),
+}
+
+/// What is kept of a response until it is sent.
+pub struct Record {
+    facts: Arc<Facts>,
+    status: StatusCode,
+    content: Content,
+    told: Told,
+    /// A run whose content is complete, but not its application.
+    run: Option<Arc<Run>>,
+}
+
+/// How many bytes of content there were.
+enum Content {
+    None,
+    Fixed(u64),
+    Outlet(Arc<Outlet>),
+}
+
+impl WsgiService {
+    /// A service for `application`, any callable; `threads` of it at a time, at least one.
+    ///
+    /// # Errors
+    /// Python's, while objects and threads are made.
+    pub fn new(
+        py: Python<'_>,
+        application: Py<PyAny>,
+        settings: Settings,
+        hooks: Arc<dyn Hooks>,
+        threads: usize,
+    ) -> PyResult<Self> {
+        let threads = threads.max(1);
+        let core = Arc::new(Core::new(py, application, settings, hooks, threads)?);
+        let mode = match threads {
+            1 => Mode::Inline(Arc::default()),
+            _ => Mode::Pool(Pool::start(py, &core, threads)?),
+        };
+        Ok(Self { core, mode })
+    }
+
+    /// Waits until a new request would not have to wait for a response that is still being made. Where several processes accept
+    /// from one socket, wait for this before accepting, so that another takes the connection.
+    pub async fn ready(&self) {
+        if let Mode::Inline(turn) = &self.mode {
+            turn.idle().await;
+        }
+    }
+
+    async fn answer(
+        &self,
+        facts: Arc<Facts>,
+        content: proxy_core::server::Content,
+    ) -> (Response, Option<Record>) {
+        let input = if content.is_end() {
+            None
+        } else {
+            match content::collect(content, &self.core.settings).await {
+                Ok(collected) => Some(collected),
+                Err(error) => return self.without_content(facts, &error),
+            }
+        };
+        match &self.mode {
+            Mode::Inline(turn) => {
+                turn.free().await;
+                self.call_here(turn, facts, input)
+            }
+            Mode::Pool(pool) => {
+                let (reply, answer) = oneshot::channel();
+                pool.put(Job {
+                    facts: facts.clone(),
+                    input,
+                    reply,
+                });
+                match answer.await {
+                    Ok(Reply::Whole(begun, told)) => self.begun(facts, begun, told, None),
+                    Ok(Reply::Streams(head, outlet, told)) => {
+                        self.streams(facts, head, outlet, told)
+                    }
+                    Err(_) => self.begun(facts, Begun::Failed, Told::default(), None),
+                }
+            }
+        }
+    }
+
+    fn call_here(
+        &self,
+        turn: &Arc<Turn>,
+        facts: Arc<Facts>,
+        input: Option<Collected>,
+    ) -> (Response, Option<Record>) {
+        let logged = (!self.core.settings.log_environ.is_empty()).then(Arc::default);
+        let route = Route::Here(self.core.room());
+        let (call, begun) = Python::attach(|py| {
+            Call::begin(&self.core, py, facts.clone(), input, logged, 0, route)
+        });
+        let told = Told::of(&call);
+        let Begun::More(head, first) = begun else {
+            return self.begun(facts, begun, told, None);
+        };
+        let outlet = call.answer.lock().outlet.clone();
+        let complete = outlet.is_none() && call.answer.lock().is_complete();
+        let run = Run::new(
+            self.core.clone(),
+            turn.clone(),
+            call,
+            outlet,
+            if complete {
+                Bytes::new()
+            } else {
+                first.clone()
+            },
+        );
+        let head = head.unwrap_or_default();
+        if complete {
+            return self.begun(
+                facts,
+                Begun::Whole(head, Whole::Bytes(first)),
+                told,
+                Some(run),
+            );
+        }
+        let record = Record {
+            facts,
+            status: head.status,
+            content: Content::Outlet(run.outlet().clone()),
+            told,
+            run: None,
+        };
+        (
+            self.response(head, Body::Stream(Box::pin(RunBody::new(run))), &record),
+            Some(record),
+        )
+    }
+
+    /// The response to a call whose content is known.
+    fn begun(
+        &self,
+        facts: Arc<Facts>,
+        begun: Begun,
+        told: Told,
+        run: Option<Arc<Run>>,
+    ) -> (Response, Option<Record>) {
+        let (head, body) = match begun {
+            Begun::Whole(head, whole) => (head, body(whole)),
+            Begun::Broken(head) => (
+                head.unwrap_or_default(),
+                Body::Stream(Box::pin(Unknown::Broken)),
+            ),
+            Begun::More(..) | Begun::Failed => {
+                let status = StatusCode::INTERNAL_SERVER_ERROR;
+                let content = page::error(status, "");
+                let record = Record {
+                    facts,
+                    status,
+                    content: Content::Fixed(content.1),
+                    told,
+                    run,
+                };
+                return (content.0, Some(record));
+            }
+        };
+        let counted = body
+            .exact_length()
+            .filter(|_| facts.head.method != Method::HEAD);
+        let content = counted.map_or(Content::None, Content::Fixed);
+        let record = Record {
+            facts,
+            status: head.status,
+            content,
+            told,
+            run,
+        };
+        (self.response(head, body, &record), Some(record))
+    }
+
+    fn streams(
+        &self,
+        facts: Arc<Facts>,
+        head: Head,
+        outlet: Arc<Outlet>,
+        told: Told,
+    ) -> (Response, Option<Record>) {
+        let body = Body::Stream(Box::pin(OutletBody(outlet.clone())));
+        let record = Record {
+            facts,
+            status: head.status,
+            content: Content::Outlet(outlet),
+            told,
+            run: None,
+        };
+        (self.response(head, body, &record), Some(record))
+    }
+
+    fn response(&self, head: Head, body: Body, record: &Record) -> Response {
+        let ending = Ending {
+            server: self.core.settings.server,
+            // What follows CONNECT is tunnel data, whatever was answered.
+            keep_alive: record.facts.head.method != Method::CONNECT,
+            ..Ending::default()
+        };
+        Response {
+            status: head.status,
+            reason: head.reason,
+            fields: head.fields,
+            body,
+            ending,
+            ..Response::default()
+        }
+    }
+
+    /// The answer when the content could not be taken in: the application is not called.
+    fn without_content(
+        &self,
+        facts: Arc<Facts>,
+        error: &CollectError,
+    ) -> (Response, Option<Record>) {
+        let peer = page::peer_text(&facts.connection);
+        let (status, level) = match error {
+            CollectError::Content(error) => (
+                error.status().unwrap_or(StatusCode::BAD_REQUEST),
+                Level::Warning,
+            ),
+            CollectError::Spool(_) => (StatusCode::INTERNAL_SERVER_ERROR, Level::Error),
+        };
+        let gone = matches!(
+            error,
+            CollectError::Content(ContentError::ClientGone { .. })
+        );
+        let level = if gone { Level::Debug } else { level };
+        self.core
+            .hooks
+            .log(level, &format!("Invalid request from ip={peer}: {error}"));
+        let told = if level == Level::Error {
+            String::new()
+        } else {
+            error.to_string()
+        };
+        self.page(facts, status, &told)
+    }
+
+    fn object(&self, facts: Arc<Facts>, objection: &Objection) -> (Response, Option<Record>) {
+        let peer = page::peer_text(&facts.connection);
+        self.core.hooks.log(
+            Level::Warning,
+            &format!("Invalid request from ip={peer}: {objection}"),
+        );
+        self.page(facts, objection.status(), &objection.to_string())
+    }
+
+    fn page(
+        &self,
+        facts: Arc<Facts>,
+        status: StatusCode,
+        text: &str,
+    ) -> (Response, Option<Record>) {
+        let (response, length) = page::error(status, text);
+        let record = Record {
+            facts,
+            status,
+            content: Content::Fixed(length),
+            told: Told::default(),
+            run: None,
+        };
+        (response, Some(record))
+    }
+}
+
+impl Service for WsgiService {
+    type Record = Option<Record>;
+
+    fn limits(&self, _connection: &Connection) -> Arc<Limits> {
+        self.core.settings.limits.clone()
+    }
+
+    async fn serve(&self, request: Request) -> (Response, Self::Record) {
+        let Request {
+            mut head,
+            content,
+            connection,
+            ..
+        } = request;
+        let received = Instant::now();
+        // The application has been promised the request; and who only closes the sending side still reads.
+        connection.ignore_client_abort(true);
+        if self.core.settings.casefold_http_method {
+            casefold(&mut head.method);
+        }
+        let verdict = self.core.policy.judge(&head, &connection);
+        let Verdict { secure, trusted } = verdict.clone().unwrap_or(Verdict {
+            trusted: false,
+            secure: connection.tls,
+        });
+        let facts = Arc::new(Facts {
+            head,
+            connection,
+            received,
+            secure,
+            trusted,
+        });
+        match verdict {
+            Ok(_) => self.answer(facts, content).await,
+            Err(objection) => self.object(facts, &objection),
+        }
+    }
+
+    fn refuse(
+        &self,
+        refusal: &Refusal,
+        _head: &RequestHead,
+        connection: &Arc<Connection>,
+    ) -> Option<(Response, Self::Record)> {
+        let (status, text) = page::refusal(refusal);
+        let peer = page::peer_text(connection);
+        self.core.hooks.log(
+            Level::Warning,
+            &format!("Invalid request from ip={peer}: {text}"),
+        );
+        Some((page::error(status, &text).0, None))
+    }
+
+    fn sent(&self, record: Self::Record, sent: &Sent) {
+        let Some(record) = record else { return };
+        if let Some(run) = &record.run {
+            run.complete();
+        }
+        let content_bytes = match &record.content {
+            Content::None => 0,
+            Content::Outlet(outlet) => outlet.delivered_bytes(),
+            Content::Fixed(bytes) if matches!(sent.outcome, Outcome::Complete) => *bytes,
+            Content::Fixed(bytes) => sent.body_bytes.min(*bytes),
+        };
+        let environ = record
+            .told
+            .logged
+            .as_ref()
+            .map(|logged| logged.get())
+            .unwrap_or_default();
+        self.core.hooks.finished(&Finished {
+            facts: &record.facts,
+            status: record.status,
+            content_bytes,
+            took: record.facts.received.elapsed(),
+            environ: &environ,
+            fields: record.told.fields.as_deref(),
+            sent,
+        });
+    }
+}
+
+fn casefold(method: &mut Method) {
+    let upper = method.as_str().to_ascii_uppercase();
+    if upper != method.as_str()
+        && let Ok(folded) = Method::from_bytes(upper.as_bytes())
+    {
+        *method = folded;
+    }
+}
+
+fn body(whole: Whole) -> Body {
+    match whole {
+        Whole::Bytes(bytes) => Body::Bytes(bytes),
+        Whole::File(file) => Body::File(file),
+        Whole::Unknown => Body::Stream(Box::pin(Unknown::Empty)),
+    }
+}
+
+/// Content of a length that nobody states.
+enum Unknown {
+    /// None is sent (HEAD), and what GET would give is not known.
+    Empty,
+    /// It broke off at once.
+    Broken,
+}
+
+impl http_body::Body for Unknown {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Poll::Ready(match *self {
+            Self::Empty => None,
+            Self::Broken => Some(Err(BodyError::Incomplete(
+                "the application raised".to_owned(),
+            ))),
+        })
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::new()
+    }
+}
