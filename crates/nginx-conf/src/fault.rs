@@ -34,11 +34,16 @@ impl Severity {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
-pub struct Fault {
+pub struct Fault(Box<Details>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Details {
     severity: Severity,
     message: String,
+    /// Whether the message still lacks the name of the directive in front.
     needs_name: bool,
     span: Option<Span>,
+    guess: Option<String>,
     notes: Vec<(Span, String)>,
     help: Vec<String>,
 }
@@ -46,92 +51,96 @@ pub struct Fault {
 impl Fault {
     /// A fault that makes the configuration unusable. Lower case, no full stop, the value in quotes.
     pub fn new(message: impl Into<String>) -> Fault {
-        Fault {
+        Fault(Box::new(Details {
             severity: Severity::Emerg,
             message: message.into(),
             needs_name: false,
             span: None,
+            guess: None,
             notes: Vec::new(),
             help: Vec::new(),
-        }
+        }))
     }
 
     /// A fault whose message goes on behind `"name" directive`, such as `is duplicate`; the walker fills in the name.
     pub fn directive(predicate: impl Into<String>) -> Fault {
-        Fault {
-            needs_name: true,
-            ..Fault::new(predicate)
-        }
+        let mut fault = Fault::new(predicate);
+        fault.0.needs_name = true;
+        fault
     }
 
     /// With another severity; [`Severity::Emerg`] unless told.
-    pub fn severity(self, severity: Severity) -> Fault {
-        Fault { severity, ..self }
+    pub fn severity(mut self, severity: Severity) -> Fault {
+        self.0.severity = severity;
+        self
     }
 
     /// Found here. A later call wins.
-    pub fn at(self, span: Span) -> Fault {
-        Fault {
-            span: Some(span),
-            ..self
-        }
+    pub fn at(mut self, span: Span) -> Fault {
+        self.0.span = Some(span);
+        self
     }
 
     /// Found here, unless a place is known already.
-    pub fn or_at(self, span: Span) -> Fault {
-        Fault {
-            span: self.span.or(Some(span)),
-            ..self
-        }
+    pub fn or_at(mut self, span: Span) -> Fault {
+        self.0.span.get_or_insert(span);
+        self
     }
 
     /// Points at a second place that explains the first.
     pub fn note(mut self, span: Span, words: impl Into<String>) -> Fault {
-        self.notes.push((span, words.into()));
+        self.0.notes.push((span, words.into()));
+        self
+    }
+
+    /// What was probably meant: `did you mean "word"?` becomes a part of the sentence.
+    pub fn guess(mut self, word: impl Into<String>) -> Fault {
+        self.0.guess = Some(word.into());
         self
     }
 
     /// What to do about it.
     pub fn help(mut self, words: impl Into<String>) -> Fault {
-        self.help.push(words.into());
+        self.0.help.push(words.into());
         self
     }
 
     /// Completes the message of [`Fault::directive`]; no effect on any other.
-    pub fn of_directive(self, name: &str) -> Fault {
-        if !self.needs_name {
-            return self;
+    pub fn of_directive(mut self, name: &str) -> Fault {
+        if std::mem::take(&mut self.0.needs_name) {
+            self.0.message = format!("\"{name}\" directive {}", self.0.message);
         }
-        Fault {
-            message: format!("\"{name}\" directive {}", self.message),
-            needs_name: false,
-            ..self
-        }
+        self
     }
 
     /// What is wrong.
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// How bad it is.
     pub fn level(&self) -> Severity {
-        self.severity
+        self.0.severity
     }
 
     /// Where it was found.
     pub fn span(&self) -> Option<Span> {
-        self.span
+        self.0.span
+    }
+
+    /// What was probably meant.
+    pub fn guessed(&self) -> Option<&str> {
+        self.0.guess.as_deref()
     }
 
     /// Further places, with what they have to do with it.
     pub fn notes(&self) -> &[(Span, String)] {
-        &self.notes
+        &self.0.notes
     }
 
     /// What to do about it.
     pub fn remedies(&self) -> &[String] {
-        &self.help
+        &self.0.help
     }
 }
 
@@ -188,7 +197,7 @@ impl Faults {
             || self
                 .list
                 .iter()
-                .any(|fault| fault.severity == Severity::Emerg)
+                .any(|fault| fault.level() == Severity::Emerg)
     }
 
     /// Nothing at all to say.

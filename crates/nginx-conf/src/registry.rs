@@ -175,14 +175,13 @@ impl Registry {
             .filter(|entry| entry.scopes.contains(scope))
             .map(|entry| entry.name);
         if let Some(guess) = suggest::nearest(name, here) {
-            return fault.help(format!("did you mean \"{guess}\"?"));
+            return fault.guess(guess);
         }
         let elsewhere = suggest::nearest(name, self.entries.iter().map(|entry| entry.name));
         match elsewhere.and_then(|guess| self.named(guess).next()) {
-            Some(entry) => fault.help(format!(
-                "did you mean \"{}\"? it is allowed in {}",
-                entry.name, entry.scopes
-            )),
+            Some(entry) => fault
+                .guess(entry.name)
+                .help(format!("\"{}\" is allowed in {}", entry.name, entry.scopes)),
             None => fault,
         }
     }

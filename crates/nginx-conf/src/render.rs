@@ -82,10 +82,14 @@ impl Fault {
 
     /// What and where, without program, severity and remedy: for a log that has its own form of line.
     pub fn sentence(&self, sources: &Sources) -> String {
-        match self.span() {
-            Some(span) => format!("{} in {}", self.message(), sources.place(span)),
-            None => self.message().to_owned(),
+        let mut out = self.message().to_owned();
+        if let Some(word) = self.guessed() {
+            let _ = write!(out, ", did you mean \"{word}\"?");
         }
+        if let Some(span) = self.span() {
+            let _ = write!(out, " in {}", sources.place(span));
+        }
+        out
     }
 
     fn excerpts(&self, sources: &Sources, paint: Paint, out: &mut String) {

@@ -24,7 +24,7 @@ pub(crate) fn did_you_mean<'a>(
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Fault {
     match nearest(word, candidates) {
-        Some(guess) => fault.help(format!("did you mean \"{guess}\"?")),
+        Some(guess) => fault.guess(guess),
         None => fault,
     }
 }

@@ -386,8 +386,8 @@ mod tests {
                 "unknown \"1\" variable"
             ]
         );
-        assert_eq!(faults[0].remedies(), ["did you mean \"remote_addr\"?"]);
-        assert!(faults[1].remedies().is_empty());
+        assert_eq!(faults[0].guessed(), Some("remote_addr"));
+        assert_eq!(faults[1].guessed(), None);
     }
 
     #[test]
