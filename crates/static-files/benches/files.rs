@@ -4,7 +4,9 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use static_files::{Lookup, Root, SmallRead, Symlinks, Types};
+use http::Method;
+use http_wire::Fields;
+use static_files::{Lookup, Representation, Root, Rules, SmallRead, Symlinks, Types};
 
 fn files(c: &mut Criterion) {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -70,5 +72,37 @@ fn files(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, files);
+fn plans(c: &mut Criterion) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.css"), vec![b'x'; 1024]).unwrap();
+    let opened = Root::new(folder.path())
+        .open_with(b"a.css", Lookup::Patient)
+        .unwrap();
+    let (types, rules) = (Types::common(), Rules::default());
+    let mut out = Fields::with_capacity(8, 512);
+    let mut answer = |request: &Fields| {
+        out.clear();
+        let representation =
+            Representation::of(black_box(opened.metadata())).with_type(types.of(b"a.css"));
+        let plan = representation.plan(&Method::GET, request, &rules);
+        representation.write_fields(&plan, &mut out);
+        plan.status()
+    };
+    let mut request = Fields::new();
+    request.append("Host", "localhost").unwrap();
+    c.bench_function("plan and fields: whole", |b| {
+        b.iter(|| answer(&request));
+    });
+    request.append("If-None-Match", "\"1-1\", *").unwrap();
+    c.bench_function("plan and fields: not modified", |b| {
+        b.iter(|| answer(&request));
+    });
+    request.set("If-None-Match", "\"1-1\"").unwrap();
+    request.append("Range", "bytes=10-20").unwrap();
+    c.bench_function("plan and fields: one range", |b| {
+        b.iter(|| answer(&request));
+    });
+}
+
+criterion_group!(benches, files, plans);
 criterion_main!(benches);

@@ -372,6 +372,9 @@ impl FileBody {
         let Some(file) = &self.file else {
             return Ok(false);
         };
+        if !read::can_tell(self.dev) {
+            return Ok(true);
+        }
         let mut byte = [0];
         match read::now(file.as_fd(), self.dev, &mut byte, offset)? {
             Now::Read(0) => return Err(self.truncated()),

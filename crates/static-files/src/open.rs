@@ -52,14 +52,14 @@ impl Kernel {
     pub(crate) fn detect() -> Self {
         static KERNEL: OnceLock<Kernel> = OnceLock::new();
         *KERNEL.get_or_init(|| {
-            let probe = |resolve| {
-                let flags = OFlags::PATH | OFlags::CLOEXEC;
-                rustix::fs::openat2(CWD, ".", flags, Mode::empty(), resolve).map(drop)
-            };
-            match probe(ResolveFlags::CACHED | ResolveFlags::BENEATH) {
-                Ok(()) | Err(Errno::AGAIN) => Kernel::Cached,
-                Err(_) if probe(ResolveFlags::BENEATH).is_ok() => Kernel::Contained,
-                Err(_) => Kernel::Plain,
+            let flags = OFlags::PATH | OFlags::CLOEXEC;
+            let resolve = ResolveFlags::CACHED | ResolveFlags::NO_MAGICLINKS;
+            match rustix::fs::openat2(CWD, "/", flags, Mode::empty(), resolve) {
+                // Unknown to the kernel, or a sandbox is in the way.
+                Err(Errno::NOSYS | Errno::PERM) => Kernel::Plain,
+                // The flag is unknown.
+                Err(Errno::INVAL) => Kernel::Contained,
+                Ok(_) | Err(_) => Kernel::Cached,
             }
         })
     }

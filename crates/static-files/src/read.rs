@@ -57,7 +57,7 @@ pub(crate) const NO_DEVICE: u64 = 0;
 /// Reads what is in memory. On file systems that don't support `RWF_NOWAIT` it reads whatever that costs, as there is
 /// no way to know (they are the memory-backed and stacked ones, mostly).
 pub(crate) fn now(file: BorrowedFd<'_>, dev: u64, buf: &mut [u8], offset: u64) -> io::Result<Now> {
-    if dev == NO_DEVICE || NO_NOWAIT.get() != dev {
+    if can_tell(dev) {
         loop {
             return match rustix::io::preadv2(
                 file,
@@ -77,6 +77,11 @@ pub(crate) fn now(file: BorrowedFd<'_>, dev: u64, buf: &mut [u8], offset: u64) -
         }
     }
     patient(file, buf, offset).map(Now::Read)
+}
+
+/// Whether the file system of this device can tell what is in memory. Learnt from the first read.
+pub(crate) fn can_tell(dev: u64) -> bool {
+    dev == NO_DEVICE || NO_NOWAIT.get() != dev
 }
 
 /// Reads at least one byte, waiting for the disk if need be; 0 is the end of the file.

@@ -143,10 +143,7 @@ impl<'a> Representation<'a> {
             is_head: method == Method::HEAD,
         };
         let current = Current {
-            entity_tag: rules
-                .entity_tags
-                .then(|| EntityTag::parse(self.entity_tag()))
-                .flatten(),
+            entity_tag: self.comparable_tag(request, rules),
             last_modified: Some(self.last_modified()),
             ..Current::default()
         };
@@ -170,6 +167,15 @@ impl<'a> Representation<'a> {
                 )
             }
         }
+    }
+
+    /// The tag as conditions compare it, read only if there is one that does.
+    fn comparable_tag(&self, request: &Fields, rules: &Rules) -> Option<EntityTag<'_>> {
+        const COMPARING: [Known; 3] = [Known::IfNoneMatch, Known::IfMatch, Known::IfRange];
+        let is_compared = rules.entity_tags && COMPARING.iter().any(|name| request.contains(name));
+        is_compared
+            .then(|| EntityTag::parse(self.entity_tag()))
+            .flatten()
     }
 
     fn select(
