@@ -18,6 +18,7 @@ use crate::environ;
 use crate::file_wrapper::{self, FileWrapper};
 use crate::hooks::{Done, Facts, Level};
 use crate::input::Input;
+use crate::outlet::Outlet;
 use crate::start::{Head, Route, Shared, StartResponse, bytes_of};
 
 /// Content up to this size is gathered before it is sent, where that costs the application nothing.
@@ -31,8 +32,8 @@ pub(crate) enum Begun {
     More(Option<Head>, Bytes),
     /// It failed, and nothing was sent: 500.
     Failed,
-    /// It failed after content had been given to `write()`; the head is there unless it went out.
-    Broken(Option<Head>),
+    /// It failed after content had been given to `write()`, which is in the outlet; the head is there unless it went out.
+    Broken(Option<Head>, Arc<Outlet>),
 }
 
 /// Content that is complete.
@@ -355,7 +356,8 @@ impl Call {
         let mut answer = self.answer.lock();
         if let Some(outlet) = &answer.outlet {
             outlet.finish(Err(raised()));
-            return Begun::Broken(answer.head.take());
+            let outlet = outlet.clone();
+            return Begun::Broken(answer.head.take(), outlet);
         }
         if !answer.committed {
             answer.status = http::StatusCode::INTERNAL_SERVER_ERROR;

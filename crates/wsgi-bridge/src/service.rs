@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -81,11 +81,13 @@ impl WsgiService {
         Ok(Self { core, mode })
     }
 
-    /// Waits until a new request would not have to wait for a response that is still being made. Where several processes accept
-    /// from one socket, wait for this before accepting, so that another takes the connection.
-    pub async fn ready(&self) {
-        if let Mode::Inline(turn) = &self.mode {
-            turn.idle().await;
+    /// Waits, at most so long, until a new request would not have to wait for a response that is still being made. Where several
+    /// processes accept from one socket, wait for this before accepting, so that one that is free takes the connection.
+    pub async fn ready(&self, at_most: Duration) {
+        if let Mode::Inline(turn) = &self.mode
+            && turn.is_taken()
+        {
+            let _ = tokio::time::timeout(at_most, turn.idle()).await;
         }
     }
 
@@ -185,10 +187,9 @@ impl WsgiService {
     ) -> (Response, Option<Record>) {
         let (head, body) = match begun {
             Begun::Whole(head, whole) => (head, body(whole)),
-            Begun::Broken(head) => (
-                head.unwrap_or_default(),
-                Body::Stream(Box::pin(Unknown::Broken)),
-            ),
+            Begun::Broken(head, outlet) => {
+                return self.streams(facts, head.unwrap_or_default(), outlet, told);
+            }
             Begun::More(..) | Begun::Failed => {
                 let status = StatusCode::INTERNAL_SERVER_ERROR;
                 let content = page::error(status, "");
@@ -403,17 +404,12 @@ fn body(whole: Whole) -> Body {
     match whole {
         Whole::Bytes(bytes) => Body::Bytes(bytes),
         Whole::File(file) => Body::File(file),
-        Whole::Unknown => Body::Stream(Box::pin(Unknown::Empty)),
+        Whole::Unknown => Body::Stream(Box::pin(Unknown)),
     }
 }
 
-/// Content of a length that nobody states.
-enum Unknown {
-    /// None is sent (HEAD), and what GET would give is not known.
-    Empty,
-    /// It broke off at once.
-    Broken,
-}
+/// No content, of a length that nobody states: none is sent (HEAD), and what GET would give is not known.
+struct Unknown;
 
 impl http_body::Body for Unknown {
     type Data = Bytes;
@@ -423,12 +419,7 @@ impl http_body::Body for Unknown {
         self: Pin<&mut Self>,
         _cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Poll::Ready(match *self {
-            Self::Empty => None,
-            Self::Broken => Some(Err(BodyError::Incomplete(
-                "the application raised".to_owned(),
-            ))),
-        })
+        Poll::Ready(None)
     }
 
     fn size_hint(&self) -> SizeHint {

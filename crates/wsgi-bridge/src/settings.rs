@@ -11,9 +11,8 @@ use http_wire::head::{
 use http_wire::{Known, KnownSet};
 use proxy_core::server::{Address, Limits};
 
-/// How a [`WsgiService`](crate::WsgiService) treats requests and responses.
+/// How a [`WsgiService`](crate::WsgiService) treats requests and responses. May grow: end a literal with `..Settings::default()`.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct Settings {
     /// `SERVER_SOFTWARE`. Default `viaduct/VERSION`.
     pub server_software: String,

@@ -1,0 +1,466 @@
+//! What an application says becomes a response: PEP 3333, on one thread and on several.
+
+mod common;
+
+use common::Server;
+use wsgi_bridge::Settings;
+
+/// Runs a check with the application on the connections' thread, and on threads beside it.
+fn both(source: &str, check: impl Fn(&Server)) {
+    for threads in [1, 3] {
+        check(&Server::with(source, Settings::default(), threads));
+    }
+}
+
+#[test]
+fn a_list_is_sent_with_its_length_on_a_connection_that_stays() {
+    both(
+        "def app(environ, start_response):\n    start_response('200 OK', [('Content-Type', 'text/plain'), ('x-Odd', 'a')])\n    return [b'hello ', b'', b'world']",
+        |server| {
+            let mut client = server.connect();
+            for _ in 0..3 {
+                client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+                let answer = client.answer(false);
+                assert_eq!(
+                    (answer.status, answer.text().as_str()),
+                    (200, "hello world")
+                );
+                assert_eq!(answer.field("content-length"), Some("11"));
+                assert!(answer.head.contains("\r\nx-Odd: a\r\n"), "{}", answer.head);
+                assert_eq!(answer.field("server"), Some("appserver"));
+                assert_eq!(answer.field("connection"), Some("keep-alive"));
+            }
+        },
+    );
+}
+
+#[test]
+fn each_item_of_a_generator_is_a_chunk_that_leaves_before_the_next_is_made() {
+    let source = "
+import threading
+go = threading.Event()
+def app(environ, start_response):
+    if environ['PATH_INFO'] == '/go':
+        go.set()
+        start_response('200 OK', [])
+        return [b'set']
+    start_response('200 OK', [])
+    def items():
+        yield b'first'
+        yield b''
+        assert go.wait(10)
+        yield b'second'
+    return items()
+";
+    let server = Server::with(source, Settings::default(), 2);
+    let mut client = server.connect();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(client.head().contains("Transfer-Encoding: chunked"));
+    assert_eq!(client.chunk().as_deref(), Some(&b"first"[..]));
+    assert_eq!(server.get("/go").text(), "set");
+    assert_eq!(client.chunk().as_deref(), Some(&b"second"[..]));
+    assert_eq!(client.chunk().as_deref(), Some(&b""[..]));
+}
+
+#[test]
+fn on_one_thread_items_leave_one_by_one_too() {
+    let source = "
+import os
+reader, writer = os.pipe()
+def app(environ, start_response):
+    start_response('200 OK', [])
+    yield b'first'
+    os.read(reader, 1)
+    yield b'second'
+";
+    let server = Server::start(source);
+    let mut client = server.connect();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.head();
+    assert_eq!(client.chunk().as_deref(), Some(&b"first"[..]));
+    pyo3::Python::attach(|py| {
+        // The application's pipe is the newest in this process whose reader waits; it told its number by the environment.
+        py.run(c"import os, gc\nfor d in [o for o in gc.get_objects() if isinstance(o, dict) and 'writer' in o and 'reader' in o]: os.write(d['writer'], b'x')", None, None)
+    })
+    .expect("writes");
+    assert_eq!(client.chunk().as_deref(), Some(&b"second"[..]));
+}
+
+#[test]
+fn http_1_0_gets_content_until_the_close() {
+    both(
+        "def app(e, s):\n    s('200 OK', [])\n    yield b'a'\n    yield b'b'",
+        |server| {
+            let answer = server.ask("GET / HTTP/1.0\r\n\r\n");
+            assert_eq!(
+                (answer.text().as_str(), answer.field("transfer-encoding")),
+                ("ab", None)
+            );
+            assert_eq!(answer.field("connection"), Some("close"));
+        },
+    );
+}
+
+#[test]
+fn an_application_that_never_calls_start_response_is_an_error_that_says_so() {
+    for source in [
+        "def app(e, s):\n    return [b'x']",
+        "def app(e, s):\n    return []",
+        "def app(e, s):\n    yield b'x'",
+    ] {
+        both(source, |server| {
+            let answer = server.get("/path");
+            assert_eq!(
+                (answer.status, answer.field("connection")),
+                (500, Some("close"))
+            );
+            server.await_log("without calling start_response()");
+            server.await_log("Error handling request GET /path");
+        });
+    }
+}
+
+#[test]
+fn an_exception_before_anything_was_sent_is_500_without_the_traceback() {
+    for source in [
+        "def app(e, s):\n    raise KeyError('secret')",
+        "def app(e, s):\n    s('200 OK', [])\n    raise KeyError('secret')",
+        "def app(e, s):\n    s('200 OK', [])\n    raise KeyError('secret')\n    yield b'x'",
+        "def app(e, s):\n    s('200 OK', [('X', 'a\\nb')])\n    return ['secret']",
+        "def app(e, s):\n    s('200 OK', [])\n    return ['secret']",
+        "def app(e, s):\n    s('200 OK', [])\n    return [b'x', 1]",
+        "def app(e, s):\n    s('200 OK', [])\n    return None",
+        "def app(e, s):\n    raise SystemExit(3)",
+    ] {
+        both(source, |server| {
+            let answer = server.get("/");
+            assert_eq!(
+                (answer.status, answer.field("content-type")),
+                (500, Some("text/html")),
+                "{source}"
+            );
+            assert!(
+                !answer.text().contains("secret") && !answer.text().contains("Traceback"),
+                "{source}"
+            );
+            server.await_log("Error handling request GET /\n");
+            assert_eq!(server.finished(1)[0].status, 500);
+        });
+    }
+}
+
+#[test]
+fn an_exception_in_the_middle_cuts_the_connection_without_a_last_chunk() {
+    both(
+        "def app(e, s):\n    s('200 OK', [])\n    yield b'begun'\n    raise ValueError('late')",
+        |server| {
+            let answer = server.get("/");
+            assert_eq!(
+                (answer.status, answer.text().as_str(), answer.cut),
+                (200, "begun", true)
+            );
+            server.await_log("ValueError: late");
+            assert_eq!(server.finished(1)[0].outcome, "BodyFailed");
+        },
+    );
+}
+
+#[test]
+fn exc_info_replaces_what_was_not_sent_and_raises_when_it_was() {
+    let source = "
+import sys
+def app(environ, start_response):
+    start_response('200 OK', [('X-First', '1'), ('Content-Length', '3')])
+    if environ['PATH_INFO'] == '/late':
+        yield b'abc'
+    try:
+        raise ValueError('troubled')
+    except ValueError:
+        start_response('503 Busy', [('X-Second', '2')], sys.exc_info())
+    yield b'sorry'
+";
+    both(source, |server| {
+        let answer = server.get("/");
+        assert_eq!((answer.status, answer.text().as_str()), (503, "sorry"));
+        assert_eq!(
+            (answer.field("x-first"), answer.field("x-second")),
+            (None, Some("2"))
+        );
+        assert!(
+            answer.head.starts_with("HTTP/1.1 503 Busy\r\n"),
+            "{}",
+            answer.head
+        );
+        let late = server.get("/late");
+        assert_eq!((late.status, late.text().as_str()), (200, "abc"));
+        server.await_log("ValueError: troubled");
+    });
+}
+
+#[test]
+fn start_response_twice_is_an_error() {
+    both(
+        "def app(e, s):\n    s('200 OK', [])\n    s('200 OK', [])\n    return []",
+        |server| {
+            assert_eq!(server.get("/").status, 500);
+            server.await_log("Response headers already set!");
+        },
+    );
+}
+
+#[test]
+fn content_beyond_its_length_is_cut_off_and_the_connection_stays_in_step() {
+    both(
+        "def app(e, s):\n    s('200 OK', [('Content-Length', '4')])\n    return [b'abcdefgh'] if e['PATH_INFO'] == '/list' else iter([b'abc', b'def'])",
+        |server| {
+            let mut client = server.connect();
+            for target in ["/list", "/iterator", "/list"] {
+                client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+                assert_eq!(client.answer(false).text(), "abcdefgh"[..4], "{target}");
+            }
+        },
+    );
+}
+
+#[test]
+fn content_shorter_than_its_length_cuts_the_connection() {
+    for content in ["[b'abc']", "iter([b'abc'])", "(x for x in [b'a', b'bc'])"] {
+        both(
+            &format!(
+                "def app(e, s):\n    s('200 OK', [('Content-Length', '5')])\n    return {content}"
+            ),
+            |server| {
+                let mut client = server.connect();
+                client.send("GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n");
+                let answer = client.answer(false);
+                assert_eq!(
+                    (answer.text().as_str(), answer.cut),
+                    ("abc", true),
+                    "{content}"
+                );
+                server.await_log("2 bytes less than its Content-Length");
+            },
+        );
+    }
+}
+
+#[test]
+fn head_204_and_304_have_no_content_whatever_the_application_gives() {
+    let source = "
+def app(environ, start_response):
+    status, length = environ['QUERY_STRING'].split(',')
+    headers = [('Content-Length', length)] if length else []
+    start_response({'200': '200 OK', '204': '204 No Content', '304': '304 Not Modified'}[status], headers)
+    return [b'content'] if environ['PATH_INFO'] == '/list' else (x for x in [b'content'])
+";
+    both(source, |server| {
+        let mut client = server.connect();
+        let mut ask = |method: &str, target: &str| {
+            client.send(format!("{method} {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+            let answer = client.answer(method == "HEAD");
+            let length = answer.field("content-length").map(str::to_owned);
+            (
+                answer.status,
+                length,
+                answer.field("transfer-encoding").map(str::to_owned),
+            )
+        };
+        let length = |text: &str| Some(text.to_owned());
+        assert_eq!(ask("HEAD", "/list?200,"), (200, length("7"), None));
+        assert_eq!(ask("HEAD", "/list?200,7"), (200, length("7"), None));
+        assert_eq!(ask("HEAD", "/generator?200,7"), (200, length("7"), None));
+        assert_eq!(ask("HEAD", "/generator?200,"), (200, None, None));
+        assert_eq!(ask("GET", "/list?204,7"), (204, None, None));
+        assert_eq!(ask("GET", "/generator?304,7"), (304, length("7"), None));
+        assert_eq!(ask("GET", "/list?304,"), (304, None, None));
+        assert_eq!(ask("GET", "/list?200,7"), (200, length("7"), None));
+    });
+}
+
+#[test]
+fn close_is_called_whatever_happens() {
+    let source = "
+closed = []
+class Items:
+    def __init__(self, path): self.path, self.n = path, 0
+    def __iter__(self): return self
+    def __next__(self):
+        self.n += 1
+        if self.path == '/raises' and self.n == 2: raise ValueError('x')
+        if self.path == '/early': raise ValueError('x')
+        if self.n > 3: raise StopIteration
+        return b'item'
+    def close(self): closed.append(self.path)
+def app(environ, start_response):
+    if environ['PATH_INFO'] == '/closed':
+        start_response('200 OK', [])
+        return [','.join(closed).encode()]
+    start_response('200 OK', [('Content-Length', '12')] if environ['PATH_INFO'] == '/length' else [])
+    return Items(environ['PATH_INFO'])
+";
+    both(source, |server| {
+        for path in ["/whole", "/raises", "/early", "/length"] {
+            server.get(path);
+        }
+        server.ask("HEAD /head HTTP/1.1\r\nHost: a\r\n\r\n");
+        server.finished(5);
+        assert_eq!(
+            server.get("/closed").text(),
+            "/whole,/raises,/early,/length,/head"
+        );
+    });
+}
+
+#[test]
+fn close_is_called_when_the_client_leaves() {
+    let source = "
+closed = []
+class Endless:
+    def __iter__(self):
+        while True: yield bytes(100000)
+    def close(self): closed.append('closed')
+def app(environ, start_response):
+    start_response('200 OK', [])
+    return [','.join(closed).encode()] if environ['PATH_INFO'] == '/closed' else Endless()
+";
+    both(source, |server| {
+        let mut client = server.connect();
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        client.head();
+        assert!(client.chunk().is_some());
+        drop(client);
+        let lines = server.finished(1);
+        assert_eq!(lines[0].outcome, "ClientGone");
+        let closed = (0..500).find(|_| server.get("/closed").text() == "closed");
+        assert!(closed.is_some(), "close() is called");
+    });
+}
+
+#[test]
+fn what_follows_the_last_item_runs_after_the_client_has_everything() {
+    let source = "
+import threading
+go = threading.Event()
+def app(environ, start_response):
+    start_response('200 OK', [('Content-Length', '4')])
+    yield b'done'
+    assert go.wait(20)
+";
+    let server = Server::with(source, Settings::default(), 2);
+    assert_eq!(server.get("/").text(), "done");
+    pyo3::Python::attach(|py| {
+        py.run(c"import gc, threading\nfor d in [o for o in gc.get_objects() if isinstance(o, dict) and 'app' in o and isinstance(o.get('go'), threading.Event)]: d['go'].set()", None, None)
+    })
+    .expect("sets");
+}
+
+#[test]
+fn write_comes_before_the_items() {
+    let source = "
+def app(environ, start_response):
+    write = start_response('200 OK', [])
+    write(b'')
+    write(b'one ')
+    write(b'two ')
+    if environ['PATH_INFO'] == '/raises': raise ValueError('after write')
+    return [b'three'] if environ['PATH_INFO'] == '/list' else iter([b'three'])
+";
+    both(source, |server| {
+        for path in ["/list", "/iterator"] {
+            let answer = server.get(path);
+            assert_eq!(
+                (answer.text().as_str(), answer.cut),
+                ("one two three", false),
+                "{path}"
+            );
+            assert_eq!(answer.chunks[0], b"one ");
+        }
+        let raised = server.get("/raises");
+        assert_eq!((raised.text().as_str(), raised.cut), ("one two ", true));
+        server.await_log("ValueError: after write");
+    });
+}
+
+#[test]
+fn much_written_content_is_neither_lost_nor_kept_in_memory() {
+    let source = "
+def app(environ, start_response):
+    write = start_response('200 OK', [('Content-Length', str(300 * 10000))])
+    for n in range(300): write(b'%04d' % n * 2500)
+    return []
+";
+    both(source, |server| {
+        let answer = server.get("/");
+        assert_eq!((answer.body.len(), answer.cut), (3_000_000, false));
+        assert!(
+            answer
+                .body
+                .chunks(10_000)
+                .enumerate()
+                .all(|(n, piece)| piece == format!("{n:04}").repeat(2500).as_bytes())
+        );
+    });
+}
+
+#[test]
+fn a_kept_start_response_reaches_no_other_request() {
+    let source = "
+kept = []
+def app(environ, start_response):
+    if environ['PATH_INFO'] == '/use':
+        try: kept[0]('200 OK', [('X-Wrong', '1')])
+        except AssertionError as error: kept.append(str(error))
+        start_response('200 OK', [])
+        return [kept[-1].encode()]
+    kept.append(start_response)
+    start_response('200 OK', [])
+    return [b'kept']
+";
+    both(source, |server| {
+        assert_eq!(server.get("/").text(), "kept");
+        let answer = server.get("/use");
+        assert_eq!(
+            (answer.text().as_str(), answer.field("x-wrong")),
+            ("start_response() called after the request ended", None)
+        );
+    });
+}
+
+#[test]
+fn a_large_list_arrives_whole() {
+    both(
+        "def app(e, s):\n    s('200 OK', [])\n    return [bytes([n]) * 100000 for n in range(100)]",
+        |server| {
+            let answer = server.get("/");
+            assert_eq!(
+                (answer.body.len(), answer.body[5_000_000]),
+                (10_000_000, 50)
+            );
+        },
+    );
+}
+
+#[test]
+fn set_cookie_lines_stay_separate_and_the_servers_own_fields_are_dropped() {
+    let source = "
+def app(environ, start_response):
+    start_response('200 OK', [('Set-Cookie', 'a=1'), ('Date', 'never'), ('Server', 'me'), ('Set-Cookie', 'b=2'), ('Connection', 'close'), ('Transfer-Encoding', 'x')])
+    return [b'']
+";
+    both(source, |server| {
+        let answer = server.get("/");
+        assert_eq!(answer.fields("set-cookie"), ["a=1", "b=2"]);
+        assert_eq!(
+            (answer.fields("server"), answer.fields("date").len()),
+            (vec!["appserver"], 1)
+        );
+        assert_ne!(answer.field("date"), Some("never"));
+        assert_eq!(
+            (
+                answer.field("connection"),
+                answer.field("transfer-encoding")
+            ),
+            (Some("keep-alive"), None)
+        );
+    });
+}
