@@ -249,6 +249,21 @@ impl Wire {
         self.transcript.note(&self.name, what);
     }
 
+    /// Receives what is there already, without waiting for more.
+    pub fn poll(&mut self) {
+        let mut chunk = [0; 16 * 1024];
+        let now = Deadline::after(Duration::ZERO);
+        while self.ending.is_none() {
+            match self.read_slice(&mut chunk, now) {
+                Ok(count) if count > 0 => {
+                    self.note(&format!("< {}", show(&chunk[..count])));
+                    self.buffer.extend_from_slice(&chunk[..count]);
+                }
+                _ => return,
+            }
+        }
+    }
+
     /// Takes everything until the other side ends, and how it did.
     ///
     /// # Errors

@@ -88,10 +88,11 @@ impl<'a> Player<'a> {
                 return self.shared.fail(line.number, message);
             }
         }
-        for (name, talk) in &self.talks {
-            if !talk.leftover().is_empty() {
+        for (name, talk) in &mut self.talks {
+            let left = talk.leftover();
+            if !left.is_empty() {
                 let last = script.last().map_or(0, |line| line.number);
-                let what = show(talk.leftover());
+                let what = show(left);
                 return self.shared.fail(
                     last,
                     format!("connection {name} has bytes that nobody expected: \"{what}\""),

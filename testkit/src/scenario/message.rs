@@ -151,15 +151,23 @@ impl Talk {
     }
 
     /// What came and nobody looked at.
-    pub(crate) fn leftover(&self) -> &[u8] {
-        let raw = self
-            .message
-            .as_ref()
-            .is_some_and(|message| !message.content.finished());
-        match &self.wire {
-            Some(wire) if !raw => wire.pending(),
-            _ => &[],
+    pub(crate) fn leftover(&mut self) -> &[u8] {
+        let Some(wire) = &mut self.wire else {
+            return &[];
+        };
+        wire.poll();
+        if let Some(Message { content, .. }) = &mut self.message {
+            let counted = matches!(content.framing(), Framing::Length(_));
+            while counted && !content.finished() && !wire.pending().is_empty() {
+                if content.next(wire).is_err() {
+                    break;
+                }
+            }
+            if !content.finished() {
+                return &[];
+            }
         }
+        wire.pending()
     }
 
     /// Closes a connection whose last answer was its last one, as any client does: some servers wait for it.

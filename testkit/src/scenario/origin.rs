@@ -181,7 +181,7 @@ impl Origin {
 
     /// Waits for the script's end and looks for what it did not expect.
     pub(crate) fn finish(self, shared: &Shared) {
-        let Ok(played) = self.thread.join() else {
+        let Ok(mut played) = self.thread.join() else {
             return shared.fail(self.line, "the origin server's thread panicked".to_owned());
         };
         if shared.stop.raised() {
@@ -200,9 +200,10 @@ impl Origin {
                 ),
             );
         }
-        for (name, talk) in &played.connections {
-            if !talk.leftover().is_empty() {
-                let what = crate::show(talk.leftover());
+        for (name, talk) in &mut played.connections {
+            let left = talk.leftover();
+            if !left.is_empty() {
+                let what = crate::show(left);
                 shared.fail(
                     self.line,
                     format!("connection {name} has unread bytes: \"{what}\""),
