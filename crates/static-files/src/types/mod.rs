@@ -32,13 +32,10 @@ pub struct Types {
 }
 
 impl Types {
-    /// An empty table: everything has the default type. An empty default means that no type is told.
-    ///
-    /// # Panics
-    /// If the type has control characters. Use [`with_default`](Self::with_default) for types that aren't the program's
-    /// own.
+    /// An empty table: everything has the default type. If that is empty, or has control characters, which no field can
+    /// have, no type is told.
     pub fn new(default: &str) -> Self {
-        let default = (!default.is_empty()).then(|| own(default));
+        let default = fit(default).filter(|value| !value.is_empty());
         Types {
             by_extension: HashMap::default(),
             default,
@@ -55,19 +52,18 @@ impl Types {
     }
 
     /// Adds a type for extensions (without dot). A later one for the same extension replaces the earlier, as in nginx.
-    /// Extensions longer than [`EXTENSION_MAX`] are never found.
-    ///
-    /// # Panics
-    /// If the type has control characters. Use [`insert`](Self::insert) for types that aren't the program's own.
+    /// Extensions longer than [`EXTENSION_MAX`] are never found. A type with control characters, which no field can have, is
+    /// left out; where that should be an error, make the value oneself and [`insert`](Self::insert) it.
     #[must_use]
     pub fn with<E: AsRef<[u8]>>(
         mut self,
         value: &str,
         extensions: impl IntoIterator<Item = E>,
     ) -> Self {
-        let value = own(value);
-        for extension in extensions {
-            self.insert(extension.as_ref(), value.clone());
+        if let Some(value) = fit(value) {
+            for extension in extensions {
+                self.insert(extension.as_ref(), value.clone());
+            }
         }
         self
     }
@@ -158,12 +154,8 @@ pub fn extension(path: &[u8]) -> Option<&[u8]> {
     (path[at] == b'.' && !is_leading && last > 0).then(|| &path[at + 1..])
 }
 
-/// A type that the program itself names.
-fn own(value: &str) -> HeaderValue {
-    match HeaderValue::from_str(value) {
-        Ok(value) => value,
-        Err(_) => panic!("the content type {value:?} has control characters"),
-    }
+fn fit(value: &str) -> Option<HeaderValue> {
+    HeaderValue::from_bytes(value.as_bytes()).ok()
 }
 
 fn has_charset(value: &[u8]) -> bool {
@@ -238,6 +230,17 @@ mod tests {
             assert_eq!(types.of(path.as_bytes()).unwrap(), "image/jpeg");
         }
         assert_eq!(types.of(b"a.png"), None);
+    }
+
+    #[test]
+    fn what_no_field_can_have_is_no_type() {
+        for default in ["", "text/plain\n", "a\0b"] {
+            assert_eq!(Types::new(default).of(b"a"), None);
+        }
+        let types = Types::new("d/d").with("text/plain\r\nX: y", ["txt"]);
+        assert_eq!(types.of(b"a.txt").unwrap(), "d/d");
+        let error = types.with_charset("utf\n8", |_| true).unwrap_err();
+        assert!(!error.to_string().is_empty());
     }
 
     #[test]
