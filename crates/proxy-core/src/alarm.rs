@@ -28,6 +28,11 @@ impl Alarm {
         self.deadline = Instant::now().checked_add(span);
     }
 
+    /// Sets the deadline so long after `start`; a span too long to express is no deadline.
+    pub(crate) fn set_from(&mut self, start: std::time::Instant, span: Duration) {
+        self.deadline = start.checked_add(span).map(Instant::from_std);
+    }
+
     /// Removes the deadline.
     pub(crate) fn clear(&mut self) {
         self.deadline = None;

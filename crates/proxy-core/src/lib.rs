@@ -18,4 +18,5 @@ pub mod features;
 mod output;
 pub mod server;
 pub mod socket;
+pub mod spool;
 pub mod upstream;

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use http_wire::body::{Framing, response_framing};
+use http_wire::connection::persists;
 use http_wire::head::{HeadLimits, RequestHead, ResponseHead, ResponseParser};
-use http_wire::{Fields, Known, Version, encode};
+use http_wire::{Known, Version, encode};
 
 use super::connect::connect;
 use super::content::OriginContent;
@@ -439,8 +440,8 @@ impl<'a> Attempt<'a> {
             answer.upgraded = Some(Upgraded::new(self.origin.socket, rest));
             return Ok(answer);
         }
-        let stays =
-            stays(asked.version, &asked.fields) && stays(answer.head.version, &answer.head.fields);
+        let stays = persists(asked.version, &asked.fields)
+            && persists(answer.head.version, &answer.head.fields);
         let done = self.sending.is_done();
         let whole = match framing {
             Framing::Empty => Some(0),
@@ -484,13 +485,4 @@ fn rest(buffer: Vec<u8>, used: usize) -> Bytes {
     let rest = Bytes::copy_from_slice(&buffer[used..]);
     buffers::give_back(buffer);
     rest
-}
-
-/// Whether the sender of these fields lets the connection stay (RFC 9112 §9.3).
-fn stays(version: Version, fields: &Fields) -> bool {
-    if !fields.known_names().contains(Known::Connection) {
-        return version == Version::Http11;
-    }
-    let says = |option| fields.contains_token(Known::Connection, option);
-    !says("close") && (version == Version::Http11 || says("keep-alive"))
 }

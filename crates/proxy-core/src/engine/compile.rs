@@ -321,6 +321,17 @@ impl Settling<'_> {
     }
 }
 
+impl Settling<'_> {
+    /// All named upstreams of type `T`.
+    pub fn upstreams<T: Any + Send + Sync>(&mut self) -> Vec<Arc<T>> {
+        self.shared
+            .upstreams()
+            .values()
+            .filter_map(|upstream| Arc::clone(upstream).downcast().ok())
+            .collect()
+    }
+}
+
 struct Compiler<'a> {
     features: &'a Features,
     shared: Shared<'a>,

@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -51,6 +52,8 @@ pub struct Exchange {
     pub sent: Option<Delivery>,
     /// `$request_id`, once somebody asked.
     pub(crate) id: OnceLock<Box<str>>,
+    /// Fields that an origin server wants on whatever answers in its place (`X-Accel-Redirect`).
+    pub kept_fields: Option<Fields>,
     /// What features keep for themselves during the request.
     pub notes: Notes,
 }
@@ -87,22 +90,56 @@ impl Captures {
 pub struct Attempt {
     /// The peer's address as the configuration or its resolution gives it.
     pub peer: Arc<str>,
+    /// When it began.
+    pub begun: Instant,
     /// The status that it answered, or that its failure was turned into (502, 504).
     pub status: Option<StatusCode>,
     /// Time to an established connection.
     pub connected: Option<Duration>,
     /// Time to the complete response head.
     pub head: Option<Duration>,
-    /// Time to the end of the response.
-    pub ended: Option<Duration>,
-    /// Bytes of content received from it.
-    pub content_bytes: u64,
-    /// Bytes received from it, head included.
-    pub received_bytes: u64,
+    /// Bytes of the response's head.
+    pub head_bytes: u64,
     /// Bytes sent to it.
     pub sent_bytes: u64,
     /// True for the first attempt after an internal redirect led to another group (a colon separates it in the log).
     pub new_group: bool,
+    /// Counts the content, which arrives after the attempt was noted.
+    pub meter: Arc<Meter>,
+}
+
+/// How much content has come from a peer, and when it ended.
+#[derive(Debug, Default)]
+pub struct Meter {
+    bytes: AtomicU64,
+    ended: OnceLock<Instant>,
+}
+
+impl Meter {
+    /// More content.
+    pub fn add(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// It has ended; only the first end counts.
+    pub fn end(&self) {
+        self.ended.get_or_init(Instant::now);
+    }
+}
+
+impl Attempt {
+    /// Time to the end of the response.
+    pub fn ended(&self) -> Option<Duration> {
+        self.meter
+            .ended
+            .get()
+            .map(|ended| ended.saturating_duration_since(self.begun))
+    }
+
+    /// Bytes of content received.
+    pub fn content_bytes(&self) -> u64 {
+        self.meter.bytes.load(Ordering::Relaxed)
+    }
 }
 
 /// What is being answered: what the log tells of a response after the connection took it.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
+use http_wire::Known;
 use http_wire::fields::Fields;
 
 use super::exchange::Exchange;
@@ -131,6 +132,15 @@ fn take_turn(exchange: &mut Exchange, turn: Turn) -> Flow {
 }
 
 fn shape(exchange: &mut Exchange, mut response: Response) -> Response {
+    if let Some(kept) = exchange.kept_fields.take() {
+        for (name, value) in kept.iter() {
+            let _ = if name.known() == Some(Known::SetCookie) {
+                response.fields.append(name, value)
+            } else {
+                response.fields.set(name, value)
+            };
+        }
+    }
     let location = Arc::clone(&exchange.location);
     for handler in &location.handlers.shapes {
         handler.shape(exchange, &mut response);

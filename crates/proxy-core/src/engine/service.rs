@@ -109,6 +109,7 @@ impl SiteService {
             answer: None,
             sent: None,
             id: std::sync::OnceLock::new(),
+            kept_fields: None,
             notes: Notes::default(),
             site,
         });

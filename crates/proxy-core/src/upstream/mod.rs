@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 pub use names::Name;
+use nginx_conf::{Host, PeerAddress};
 pub use rotation::{Rotation, Terms, Verdict};
 
 use crate::client::{Pool, PoolSettings};
@@ -40,6 +41,23 @@ pub enum Source {
     At(Address),
     /// At all addresses of a name, at this port.
     Named(Arc<Name>, u16),
+}
+
+impl Source {
+    /// Where the peers of an address are; `default_port` where it tells none.
+    pub fn of(address: &PeerAddress, default_port: u16) -> Self {
+        match address {
+            PeerAddress::Unix(path) => Self::At(Address::Unix(Some(path.as_path().into()))),
+            PeerAddress::Inet {
+                host: Host::Ip(ip),
+                port,
+            } => Self::At(Address::Inet((*ip, port.unwrap_or(default_port)).into())),
+            PeerAddress::Inet {
+                host: Host::Name(name),
+                port,
+            } => Self::Named(Name::shared(name), port.unwrap_or(default_port)),
+        }
+    }
 }
 
 /// What lives on when the configuration is read again.

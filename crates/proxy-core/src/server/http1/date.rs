@@ -1,52 +1,64 @@
 //! The `Date` field, made once a second and thread.
 
 use std::cell::Cell;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rustix::time::{ClockId, clock_gettime};
+use http_wire::date::HttpDate;
 
 const LINE_BYTES: usize = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n".len();
 
+/// A line and the time at which it is no longer true.
+type Made = (Option<Instant>, [u8; LINE_BYTES]);
+
 thread_local! {
-    static LINE: Cell<(i64, [u8; LINE_BYTES])> = const { Cell::new((i64::MIN, [0; LINE_BYTES])) };
+    static LINE: Cell<Made> = const { Cell::new((None, [0; LINE_BYTES])) };
 }
 
-/// Appends the line.
-pub(super) fn line(out: &mut Vec<u8>) {
-    let now = clock_gettime(ClockId::RealtimeCoarse).tv_sec;
-    let (second, mut line) = LINE.get();
-    if second != now {
-        line = made(now);
-        LINE.set((now, line));
+/// Appends the line. The clock is only asked when, by `now`, the second is over.
+pub(super) fn line(now: Instant, out: &mut Vec<u8>) {
+    let (until, mut line) = LINE.get();
+    if until.is_none_or(|until| until <= now) {
+        let made = made(
+            now,
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default(),
+        );
+        line = made.1;
+        LINE.set(made);
     }
     out.extend_from_slice(&line);
 }
 
-fn made(now: i64) -> [u8; LINE_BYTES] {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
-    let days = now.div_euclid(86400);
-    let seconds = now.rem_euclid(86400);
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let m = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * m + 2) / 5 + 1;
-    let month = if m < 10 { m + 3 } else { m - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let text = format!(
-        "Date: {}, {day:02} {} {year:04} {:02}:{:02}:{:02} GMT\r\n",
-        DAYS[days.rem_euclid(7) as usize],
-        MONTHS[month as usize - 1],
-        seconds / 3600,
-        seconds / 60 % 60,
-        seconds % 60
-    );
+fn made(now: Instant, since_epoch: Duration) -> Made {
     let mut line = [b' '; LINE_BYTES];
-    line.copy_from_slice(text.as_bytes());
-    line
+    let (name, rest) = line.split_at_mut("Date: ".len());
+    name.copy_from_slice(b"Date: ");
+    let (date, end) = rest.split_at_mut(rest.len() - 2);
+    date.copy_from_slice(&HttpDate::from_unix(since_epoch.as_secs() as i64).text());
+    end.copy_from_slice(b"\r\n");
+    let left = Duration::from_secs(1) - Duration::from_nanos(since_epoch.subsec_nanos().into());
+    (now.checked_add(left), line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_holds_until_its_second_is_over() {
+        let now = Instant::now();
+        let (until, line) = made(now, Duration::from_millis(784_111_777_250));
+        assert_eq!(&line, b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n");
+        assert_eq!(until, Some(now + Duration::from_millis(750)));
+    }
+
+    #[test]
+    fn the_line_is_made_anew_after_its_second() {
+        let mut out = Vec::new();
+        let now = Instant::now();
+        line(now, &mut out);
+        line(now + Duration::from_secs(2), &mut out);
+        assert_eq!(out.len(), 2 * LINE_BYTES);
+    }
 }

@@ -1,5 +1,7 @@
 //! The head of a response: what the service said, and what the connection adds.
 
+use std::time::Instant;
+
 use http::{Method, StatusCode};
 use http_wire::Known;
 use http_wire::Version;
@@ -30,6 +32,8 @@ pub(super) struct Asked<'a> {
     pub(super) version: Version,
     /// The connection could stay.
     pub(super) keep_alive: bool,
+    /// The time, for `Date`.
+    pub(super) now: Instant,
 }
 
 /// What was decided about a response.
@@ -102,7 +106,7 @@ pub(super) fn head(asked: Asked<'_>, decided: Decided, response: &Response, out:
         line("Server", server.as_bytes(), out);
     }
     if !known.contains(Known::Date) {
-        date::line(out);
+        date::line(asked.now, out);
     }
     fields(decided, &response.fields, out);
     framing_fields(asked, decided, response, out);

@@ -3,11 +3,13 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
+use std::time::Instant;
 
 use http::{Method, StatusCode};
 use http_wire::body::{self, Framing as ContentFraming};
+use http_wire::chunked;
+use http_wire::connection::persists;
 use http_wire::head::RequestHead;
-use http_wire::{Known, Version, chunked};
 
 use super::encode::{self, Asked, Framing};
 use super::finish::Tunnel;
@@ -39,7 +41,7 @@ impl<S: Service> Busy<S> {
         };
         line.ordinal += 1;
         let (method, version) = (head.method.clone(), head.version);
-        let client_stays = wants_to_stay(&head);
+        let client_stays = persists(head.version, &head.fields);
         let content = self.content(line, framing, &head);
         let mut reader = Reader::new(!content.is_end());
         line.connection.begin(line.ordinal, !content.is_end());
@@ -85,19 +87,15 @@ impl<S: Service> Busy<S> {
             request_bytes: head_bytes,
             outcome: None,
         };
-        self.respond(
-            service,
-            line,
-            Asked {
-                method: &method,
-                version,
-                keep_alive,
-            },
-            response,
-            unsent,
-            reader,
-        )
-        .await
+        let now = line.touch();
+        let asked = Asked {
+            method: &method,
+            version,
+            keep_alive,
+            now,
+        };
+        self.respond(service, line, asked, response, unsent, reader)
+            .await
     }
 
     /// Sends a response and settles what its request left behind.
@@ -193,15 +191,6 @@ impl<S: Service> Busy<S> {
     }
 }
 
-/// Whether the client wants the connection to stay (RFC 9112 §9.3).
-fn wants_to_stay(head: &RequestHead) -> bool {
-    if !head.fields.known_names().contains(Known::Connection) {
-        return head.version == Version::Http11;
-    }
-    let says = |option| head.fields.contains_token(Known::Connection, option);
-    !says("close") && (head.version == Version::Http11 || says("keep-alive"))
-}
-
 /// A final response can't have an interim status; what a service means by one can't be known.
 fn repair(response: &mut Response) {
     if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
@@ -212,7 +201,7 @@ fn repair(response: &mut Response) {
 
 impl Asked<'_> {
     /// What is asked when the request was not understood.
-    pub(super) fn nothing(head: &RequestHead) -> Asked<'_> {
+    pub(super) fn nothing(head: &RequestHead, now: Instant) -> Asked<'_> {
         Asked {
             method: if head.method == Method::HEAD {
                 &Method::HEAD
@@ -221,6 +210,7 @@ impl Asked<'_> {
             },
             version: head.version,
             keep_alive: false,
+            now,
         }
     }
 }

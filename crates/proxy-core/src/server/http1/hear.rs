@@ -42,7 +42,7 @@ impl<S: Service> Busy<S> {
         let mut heard = Heard {
             head: RequestHead::default(),
             head_bytes: 0,
-            received: Instant::now(),
+            received: line.touch(),
         };
         let mut parser = RequestParser::new(line.limits.head.clone());
         loop {
@@ -113,7 +113,7 @@ impl<S: Service> Busy<S> {
         };
         let answers = !response.ending.close_unanswered;
         if answers {
-            let asked = Asked::nothing(head);
+            let asked = Asked::nothing(head, line.now);
             let decided = encode::decide(asked, &response);
             self.output
                 .write_with(|out| encode::head(asked, decided, &response, out));

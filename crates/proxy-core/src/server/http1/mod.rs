@@ -25,7 +25,7 @@ mod send;
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
@@ -61,6 +61,7 @@ pub fn serve_connection<S: Service>(
         drain: drain.watch(),
         alarm: Alarm::default(),
         ordinal: 0,
+        now: Instant::now(),
         idle: None,
     };
     run(service, line)
@@ -75,6 +76,8 @@ struct Line {
     alarm: Alarm,
     /// Requests so far.
     ordinal: u64,
+    /// When the service last answered or a write last had to wait: not long ago.
+    now: Instant,
     /// How long it may be idle after the last response, where that response said.
     idle: Option<Duration>,
 }
@@ -121,6 +124,12 @@ async fn run<S: Service>(service: Arc<S>, mut line: Line) {
 }
 
 impl Line {
+    /// Looks at the clock.
+    fn touch(&mut self) -> Instant {
+        self.now = Instant::now();
+        self.now
+    }
+
     /// Waits for the first byte of a request; false when the connection ends instead.
     async fn rest(&mut self) -> bool {
         let newcomer = self.ordinal == 0;
@@ -143,7 +152,7 @@ impl Line {
                 self.alarm.set_after(NEWCOMER_GRACE);
             }
             if !self.alarm.is_set() {
-                self.alarm.set_after(span);
+                self.alarm.set_from(self.now, span);
             }
             self.alarm.poll(cx).map(|()| false)
         })
@@ -247,7 +256,10 @@ impl<S: Service> Busy<S> {
             line.alarm.poll(cx).map(|()| Err(Failed::Slow))
         })
         .await;
-        line.alarm.clear();
+        if seen.is_some() {
+            line.touch();
+            line.alarm.clear();
+        }
         result
     }
 }

@@ -112,7 +112,10 @@ impl<S: Service> Busy<S> {
             line.alarm.poll(cx).map(|()| Err(Outcome::SendTimeout))
         })
         .await;
-        line.alarm.clear();
+        if line.alarm.is_set() {
+            line.alarm.clear();
+            line.touch();
+        }
         match result? {
             0 => Err(failed(file.truncated())),
             sent => {
@@ -183,6 +186,7 @@ impl<S: Service> Busy<S> {
         })
         .await;
         line.alarm.clear();
+        line.touch();
         result
     }
 }

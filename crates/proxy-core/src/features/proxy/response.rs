@@ -1,0 +1,227 @@
+//! The origin server's response as it is sent to the client.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use http_body::{Frame, SizeHint};
+use http_wire::{Fields, Known};
+
+use super::variables::OriginFields;
+use super::{Settled, redirects};
+use crate::body::{Body, BodyError, BoxStream};
+use crate::client::{Answer, tunnel};
+use crate::engine::escape::field_value;
+use crate::engine::exchange::{Exchange, Meter};
+use crate::feature::{Flow, Turn};
+
+/// Not passed on unless `proxy_pass_header` says so.
+const HIDDEN: &[&str] = &[
+    "Date",
+    "Server",
+    "X-Pad",
+    "X-Accel-Expires",
+    "X-Accel-Redirect",
+    "X-Accel-Limit-Rate",
+    "X-Accel-Buffering",
+    "X-Accel-Charset",
+];
+
+/// Passed to whatever answers in the place of an origin server that sends `X-Accel-Redirect`.
+const KEPT: &[&str] = &[
+    "Content-Type",
+    "Content-Disposition",
+    "Accept-Ranges",
+    "Set-Cookie",
+    "Cache-Control",
+    "Expires",
+];
+
+/// Makes the response, or the internal redirect that the origin server asks for.
+pub(super) fn make(
+    settled: &Settled,
+    exchange: &mut Exchange,
+    answer: Answer,
+    meter: Arc<Meter>,
+) -> Flow {
+    if let Some(turn) = accel_redirect(settled, exchange, &answer.head.fields) {
+        meter.end();
+        return Flow::Turn(turn);
+    }
+    let status = answer.head.status;
+    if settled.intercept_errors
+        && status.as_u16() >= 300
+        && exchange
+            .core()
+            .error_pages
+            .iter()
+            .any(|page| page.statuses.contains(&status.as_u16()))
+    {
+        meter.end();
+        let mut fields = Fields::new();
+        for value in answer.head.fields.get_all(Known::WwwAuthenticate) {
+            let _ = fields.append(Known::WwwAuthenticate, value);
+        }
+        return Flow::Special(status, fields);
+    }
+    let fields = fields(settled, exchange, &answer.head.fields);
+    exchange.notes.put(OriginFields(answer.head.fields));
+    let mut response = exchange.response(status, fields, metered(answer.body, meter));
+    response.reason = Some(answer.head.reason.clone());
+    if !exchange.core().chunked_transfer_encoding && response.body.exact_length().is_none() {
+        response.ending.keep_alive = false;
+    }
+    if let Some(origin) = answer.upgraded {
+        let idle = settled.client.read_timeout;
+        response.upgrade = Some(Box::new(move |client| {
+            Box::pin(tunnel(client, origin, idle))
+        }));
+    }
+    Flow::Respond(response)
+}
+
+fn accel_redirect(settled: &Settled, exchange: &mut Exchange, fields: &Fields) -> Option<Turn> {
+    if settled
+        .ignored
+        .iter()
+        .any(|name| name.eq_ignore_ascii_case("X-Accel-Redirect"))
+    {
+        return None;
+    }
+    let target = fields.get("X-Accel-Redirect")?;
+    let mut kept = Fields::new();
+    for (name, value) in fields
+        .iter()
+        .filter(|(name, _)| is_among(name.as_bytes(), KEPT))
+    {
+        let _ = kept.append(name, value);
+    }
+    exchange.kept_fields = Some(kept);
+    if target.starts_with(b"@") {
+        return Some(Turn::Named(String::from_utf8_lossy(target).into_owned()));
+    }
+    if exchange.request.head.method != Method::HEAD {
+        exchange.request.head.method = Method::GET;
+    }
+    let (path, args) = match memchr::memchr(b'?', target) {
+        Some(mark) => (&target[..mark], target[mark + 1..].to_vec()),
+        None => (target, Vec::new()),
+    };
+    let decoded = http_wire::path::normalise(path, http_wire::path::Normalise::default());
+    let path = decoded.map_or_else(|_| b"/".to_vec(), std::borrow::Cow::into_owned);
+    Some(Turn::Uri {
+        path,
+        args: Some(args),
+    })
+}
+
+fn fields(settled: &Settled, exchange: &mut Exchange, origin: &Fields) -> Fields {
+    let mut fields = Fields::with_capacity(origin.len() + 2, origin.wire_len() + 64);
+    let passes = |name: &[u8]| {
+        settled
+            .passed
+            .iter()
+            .any(|passed| name.eq_ignore_ascii_case(passed.as_bytes()))
+    };
+    let hides = |name: &[u8]| {
+        settled
+            .hidden
+            .iter()
+            .any(|hidden| name.eq_ignore_ascii_case(hidden.as_bytes()))
+    };
+    for (name, value) in origin.iter() {
+        let bytes = name.as_bytes();
+        if hides(bytes) || (is_among(bytes, HIDDEN) && !passes(bytes)) {
+            continue;
+        }
+        let rewritten = match name.known() {
+            Some(Known::Location) => redirects::rewrite(&settled.redirects, exchange, value),
+            _ if bytes.eq_ignore_ascii_case(b"refresh") => refresh(settled, exchange, value),
+            _ => None,
+        };
+        let appended = match rewritten {
+            Some(value) => fields.append(name, field_value(&value)),
+            None => fields.append(name, value),
+        };
+        debug_assert!(appended.is_ok(), "it was parsed as a field, or escaped");
+    }
+    fields
+}
+
+/// `Refresh: 5; url=http://origin/x`.
+fn refresh(settled: &Settled, exchange: &mut Exchange, value: &[u8]) -> Option<Vec<u8>> {
+    let at = value
+        .windows(4)
+        .position(|window| window.eq_ignore_ascii_case(b"url="))?
+        + 4;
+    let url = redirects::rewrite(&settled.redirects, exchange, &value[at..])?;
+    Some([&value[..at], &*url].concat())
+}
+
+fn is_among(name: &[u8], names: &[&str]) -> bool {
+    names
+        .iter()
+        .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+}
+
+/// Counts what passes.
+fn metered(body: Body, meter: Arc<Meter>) -> Body {
+    match body {
+        Body::Stream(stream) => Body::stream(Metered { stream, meter }),
+        body => {
+            meter.add(body.exact_length().unwrap_or_default());
+            meter.end();
+            body
+        }
+    }
+}
+
+struct Metered {
+    stream: BoxStream,
+    meter: Arc<Meter>,
+}
+
+impl http_body::Body for Metered {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = self.stream.as_mut().poll_frame(cx);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => self
+                .meter
+                .add(frame.data_ref().map_or(0, |data| data.len() as u64)),
+            Poll::Ready(_) => self.meter.end(),
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.stream.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.stream.size_hint()
+    }
+}
+
+impl Drop for Metered {
+    fn drop(&mut self) {
+        self.meter.end();
+    }
+}
+
+/// The status for a request that no peer answered.
+pub(super) fn status_of(timed_out: bool) -> StatusCode {
+    if timed_out {
+        StatusCode::GATEWAY_TIMEOUT
+    } else {
+        StatusCode::BAD_GATEWAY
+    }
+}
