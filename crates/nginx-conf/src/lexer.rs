@@ -193,14 +193,14 @@ impl<'t> Lexer<'t> {
     }
 
     fn no_separator(&self, word: Span) -> Fault {
-        let rest = self.text[self.at..].utf8_chunks().next();
-        let character = rest
-            .and_then(|chunk| chunk.valid().chars().next())
-            .unwrap_or(char::REPLACEMENT_CHARACTER);
-        let fault = Fault::new(format!("unexpected \"{character}\"")).at(Span {
-            len: character.len_utf8() as u32,
+        let chunk = self.text[self.at..].utf8_chunks().next();
+        let character = chunk.and_then(|chunk| chunk.valid().chars().next());
+        let place = Span {
+            len: character.map_or(1, char::len_utf8) as u32,
             ..self.mark()
-        });
+        };
+        let character = character.unwrap_or(char::REPLACEMENT_CHARACTER);
+        let fault = Fault::new(format!("unexpected \"{character}\"")).at(place);
         if self.line > word.line {
             fault.help(format!(
                 "the quoted word that ends here began on line {}; is a quote missing there?",

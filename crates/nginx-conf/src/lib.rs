@@ -60,6 +60,8 @@ mod lexer;
 mod number;
 mod parse;
 mod pattern;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 mod registry;
 mod render;
 mod scope;

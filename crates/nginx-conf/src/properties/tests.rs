@@ -1,9 +1,9 @@
-//! What must hold for any text.
+//! The properties with trees and texts that proptest makes.
 
-mod common;
-
-use nginx_conf::*;
 use proptest::prelude::*;
+
+use super::{configuration, spans, word_reads_again};
+use crate::*;
 
 /// A word as text: anything that can be written down.
 fn word() -> impl Strategy<Value = String> {
@@ -99,64 +99,10 @@ fn parse(text: impl Into<Vec<u8>>) -> (Tree, Faults) {
     Parser::new(&SourceSet::of([("/c", text)])).parse("/c")
 }
 
-fn spans(block: &Block, found: &mut Vec<(Span, Option<String>)>) {
-    found.extend(
-        block
-            .open
-            .into_iter()
-            .chain(block.close)
-            .map(|span| (span, None)),
-    );
-    for statement in &block.statements {
-        for word in [&statement.name].into_iter().chain(&statement.args) {
-            let plain = !word.escaped && word.quote.is_none();
-            found.push((word.span, plain.then(|| word.text.clone())));
-        }
-        statement.block.iter().for_each(|block| spans(block, found));
-    }
-}
-
-/// Every span lies in its file, its line and column are true, and a plain word stands where its span says.
-fn check_spans(tree: &Tree, faults: &Faults) {
-    let mut found = Vec::new();
-    spans(&tree.root, &mut found);
-    found.extend(
-        faults
-            .iter()
-            .flat_map(|fault| {
-                fault
-                    .span()
-                    .into_iter()
-                    .chain(fault.notes().iter().map(|(span, _)| *span))
-            })
-            .map(|span| (span, None)),
-    );
-    for (span, word) in found {
-        let text = tree.sources.text(span.file);
-        assert!((span.start as usize) <= text.len(), "{span:?}");
-        assert!(
-            (span.start + span.len) as usize <= text.len() + 1,
-            "{span:?}"
-        );
-        let before = &text[..span.start as usize];
-        assert_eq!(
-            span.line as usize,
-            before.iter().filter(|&&byte| byte == b'\n').count() + 1,
-            "{span:?}"
-        );
-        if let Some(word) = word {
-            assert_eq!(tree.sources.slice(span), word.as_bytes());
-            let line = before.rsplit(|&byte| byte == b'\n').next().unwrap();
-            if let Ok(line) = std::str::from_utf8(line) {
-                let mark = usize::from(line.starts_with('\u{FEFF}') && span.line == 1);
-                assert_eq!(
-                    span.column as usize,
-                    line.chars().count() + 1 - mark,
-                    "{span:?} in {line:?}"
-                );
-            }
-        }
-    }
+/// Inputs that the fuzzer broke a promise with.
+#[test]
+fn finds_of_the_fuzzer_hold_the_promises() {
+    configuration(b"a \"x\"\x81");
 }
 
 proptest! {
@@ -169,7 +115,7 @@ proptest! {
         let (first, faults) = parse(text.clone());
         prop_assert!(faults.is_empty(), "{}", faults.render("t", &first.sources, Style::Line));
         prop_assert!(same(&tree, &first.root), "{text}");
-        check_spans(&first, &faults);
+        spans(&first, &faults);
         // and the crate's own printer, which quotes only where it must
         let printed = first.root.to_string();
         let (second, faults) = parse(printed.clone());
@@ -190,19 +136,37 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        let (tree, faults) = parse(bytes);
-        check_spans(&tree, &faults);
-        let _ = faults.render("t", &tree.sources, Style::Terminal { colour: true });
+    fn any_bytes_hold_the_promises(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        configuration(&bytes);
     }
 
     #[test]
-    fn any_signs_are_read_and_walked_without_panic(text in r#"([a-z$(){}\[\];"'\\#~=* \n\té]|server|location|if|http|listen|include|types){0,60}"#) {
-        let set = SourceSet::of([("/c", text)]);
-        let (tree, _, faults) = common::check(&set, "/c");
-        check_spans(&tree, &faults);
-        let _ = faults.render("t", &tree.sources, Style::Terminal { colour: false });
-        let _ = faults.render("t", &tree.sources, Style::Line);
+    fn any_signs_hold_the_promises(text in r#"([a-z$(){}\[\];"'\\#~=* \n\té]|if|m \{|include|b \{|\}|;){0,60}"#) {
+        configuration(text.as_bytes());
+    }
+
+    #[test]
+    fn any_argument_of_any_directive_holds_the_promises(lines in prop::collection::vec(("if|[a-z]", prop::collection::vec(word(), 0..4)), 0..6)) {
+        let mut text = String::new();
+        for (name, args) in lines {
+            let block = matches!(name.as_str(), "if" | "b" | "m").then(Vec::new);
+            print(&[statement(name, args, block)], &mut quoted, &mut text);
+        }
+        configuration(text.as_bytes());
+    }
+
+    #[test]
+    fn any_number_address_or_pattern_holds_the_promises(name in "[nkdlpr]", word in r"[0-9a-z:.\-\[\]*+?(){}|^$,kmgswyMhd/]{0,16}") {
+        configuration(format!("{name} {};", quoted(&word)).as_bytes());
+    }
+
+    #[test]
+    fn any_word_is_read_again(text in any::<String>().prop_map(|text| text.replace('\0', "")), signs in r#"[ab"'\\${}; #\t()=é]{0,8}"#) {
+        for word in [text, signs] {
+            if word != "include" {
+                word_reads_again(&word);
+            }
+        }
     }
 
     #[test]
@@ -217,24 +181,7 @@ proptest! {
         let (parts, faults) = Parser::new(&SourceSet::of(all)).parse("/main");
         prop_assert!(faults.is_empty(), "{}", faults.render("t", &parts.sources, Style::Line));
         prop_assert!(parse(whole).0.root.same_meaning(&parts.root));
-        check_spans(&parts, &faults);
-    }
-
-    #[test]
-    fn templates_and_patterns_take_any_text(text in any::<String>(), pattern in r"[a-z()\[\]{}\\^$|?*+.<>=!:#,&~0-9é-]{0,20}") {
-        if let Ok(template) = Template::parse(&text) {
-            let compiled = template.compile(&mut |reference: Reference<'_>| Some(match reference {
-                Reference::Variable(name) => format!("${{{name}}}"),
-                Reference::Capture(number) => format!("${number}"),
-            })).unwrap();
-            let mut out = Vec::new();
-            compiled.expand(&mut out, |value, out| out.extend_from_slice(value.as_bytes()));
-            // braces may have been added, nothing else
-            let plain = |text: &str| text.replace(['{', '}'], "");
-            prop_assert_eq!(plain(std::str::from_utf8(&out).unwrap()), plain(&text));
-        }
-        let _ = Pattern::new(&pattern, Case::Sensitive);
-        let _ = Pattern::new(&text, Case::Insensitive);
+        spans(&parts, &faults);
     }
 }
 
