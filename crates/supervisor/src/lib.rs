@@ -3,12 +3,15 @@
 //! - [`fleet`] decides: what to do when a worker ends, hangs, asks to be replaced; how a reload, a drain, a change of
 //!   size proceeds. It owns no process and no clock.
 //! - [`master`] acts: one thread, one `poll`; a program plugs in through [`Program`].
+//! - [`bind`], [`pidfile`], [`privileges`], [`process`], [`upgrade`], [`reap`], [`signals`], [`oom`]: the pieces that a
+//!   server needs around that, each usable alone.
 //! - [`channel`], [`board`] and [`link`] tie the two processes together: orders and reports with descriptors, shared
 //!   memory for heartbeats and counters, and the worker's side of both.
 //!
 //! This crate knows no HTTP, no configuration language, no Python and no tokio. It is the one place, with
 //! `socket-activation`, where processes are made and signals handled.
 
+pub mod bind;
 pub mod board;
 pub mod channel;
 pub mod exit;
@@ -16,9 +19,14 @@ pub mod fleet;
 pub mod link;
 pub mod master;
 pub mod oom;
+pub mod pidfile;
+pub mod privileges;
+pub mod process;
 pub mod reap;
 pub mod signals;
+pub mod upgrade;
 
+pub use bind::{BindError, BindOptions, Listener, Listeners, Wanted};
 pub use board::{Board, Counter, Lane, monotonic_ms};
 pub use channel::{Channel, ChannelError, Received};
 pub use exit::Exit;
@@ -27,6 +35,9 @@ pub use fleet::{
 };
 pub use link::{Kit, Link, LinkError, Order, Report};
 pub use master::{Config, Event, Level, Master, Program, SpawnOrder, Spawned, WorkerInfo};
+pub use pidfile::PidFile;
+pub use privileges::{Groups, Identity};
 pub use rustix::process::{Pid, Signal};
 pub use signals::Signals;
 pub use socket_activation;
+pub use upgrade::{Launch, Predecessor};

@@ -269,7 +269,7 @@ impl Fleet {
         for (worker, phase) in late {
             match phase {
                 Phase::Spawning => {
-                    self.actions.push_back(Action::Cancel { worker });
+                    self.cancel(worker);
                     self.lose(worker, Death::NeverStarted, now);
                 }
                 Phase::Booting => self.kill(worker, KillReason::NotReady),
@@ -588,8 +588,7 @@ impl Fleet {
         let ending = match (worker.phase, ending) {
             (Phase::Spawning, _) => {
                 self.workers.remove(&id);
-                self.actions.push_back(Action::Cancel { worker: id });
-                return;
+                return self.cancel(id);
             }
             (Phase::Killed, _) => return,
             (_, Ending::Kill) => return self.kill(id, KillReason::Asked),
@@ -605,6 +604,16 @@ impl Fleet {
             _ => Some(now + quick),
         };
         self.actions.push_back(Action::End { worker: id, ending });
+    }
+
+    /// Takes an order to spawn back, or has it undone when it is out already.
+    fn cancel(&mut self, id: WorkerId) {
+        let before = self.actions.len();
+        self.actions
+            .retain(|action| !matches!(action, Action::Spawn { worker, .. } if *worker == id));
+        if self.actions.len() == before {
+            self.actions.push_back(Action::Cancel { worker: id });
+        }
     }
 
     fn kill(&mut self, worker: WorkerId, reason: KillReason) {
