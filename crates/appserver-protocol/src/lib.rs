@@ -4,22 +4,23 @@
 //!
 //! ```text
 //! master ──spawns──► template   python -c BOOTSTRAP libviaduct_worker.so template FD
-//!    │   ◄─control──►    │      one answer per order, in order: ToTemplate → FromTemplate
+//!    │   ◄─channel──►    │      one answer per order, in order: ToTemplate → FromTemplate
 //!    │                   └─forks twice─► worker (its parent becomes the master: PR_SET_CHILD_SUBREAPER)
-//!    └───◄──control─────────────────────────┘   FromWorker; the master talks back with signals
+//!    └───◄──link────────────────────────────┘   supervisor's Order<ToWorker> and Report<FromWorker>, and its board
 //! ```
 //!
-//! Messages are JSON, one per packet of a `SOCK_SEQPACKET` socket; descriptors travel beside them (`SCM_RIGHTS`).
+//! The template's channel is a `supervisor::Channel`; a worker's is the `Kit` that the master's `Program::spawn` is given, sent
+//! along with [`ToTemplate::Fork`].
 //! The life of a server:
 //!
 //! 1. [`ToTemplate::ReadConfig`] → [`FromTemplate::Config`]: the configuration file was executed.
 //! 2. [`ToTemplate::Settle`] → [`FromTemplate::Settled`]: what the master resolved from defaults, file, environment and
 //!    command line; the template applies `chdir`, `raw_env` and `pythonpath`, and imports the application with `preload_app`.
 //! 3. [`ToTemplate::Hook`] → [`FromTemplate::HookDone`]: `nworkers_changed`, `on_starting`, then `when_ready`, …
-//! 4. [`ToTemplate::Fork`] with descriptors → [`FromTemplate::Forked`]; the worker itself says [`FromWorker::Ready`].
+//! 4. [`ToTemplate::Fork`] with descriptors → [`FromTemplate::Forked`]; the worker itself reports `Ready`, or [`FromWorker::Failed`].
 //! 5. [`ToTemplate::ChildExit`] after each worker that the master reaped.
-//! 6. [`ToTemplate::Exit`], or simply closing the socket, ends the template. A worker whose control socket closes
-//!    (the master is gone) finishes its requests and ends.
+//! 6. [`ToTemplate::Exit`], or simply closing the socket, ends the template. A worker whose channel closes (the master is
+//!    gone) finishes its requests and ends.
 //!
 //! A reload starts at 1. with a new template beside the old one.
 #![forbid(unsafe_code)]
@@ -32,7 +33,7 @@ pub use settings::{Settings, WorkerSettings};
 pub use template::{
     ConfigValue, Failure, Fork, FromTemplate, Hook, ReadConfig, Settled, Stage, ToTemplate,
 };
-pub use worker::FromWorker;
+pub use worker::{FromWorker, ToWorker};
 
 /// Exit statuses of a worker that the master acts on; the numbers are gunicorn's.
 pub mod exit {
@@ -48,10 +49,10 @@ pub mod exit {
 
 /// Where the descriptors of [`Fork`] stand, in the order in which they are sent.
 pub mod fork_fds {
-    /// The worker's end of its control socket.
-    pub const CONTROL: usize = 0;
-    /// The shared memory of its heartbeat.
-    pub const HEARTBEAT: usize = 1;
+    /// `Kit::channel`: the worker's end of its control channel.
+    pub const CHANNEL: usize = 0;
+    /// `Kit::board`: the shared memory for its heartbeat and its counters; one lane per thread (`threads`).
+    pub const BOARD: usize = 1;
     /// The first listening socket; the others follow.
     pub const LISTENERS: usize = 2;
 }
@@ -70,6 +71,25 @@ sys.modules['viaduct_worker'] = w
 s.loader.exec_module(w)
 sys.exit(w.main(sys.argv[2:]))
 ";
+
+/// The hooks that exist here, with the number of arguments each takes; what belongs in [`ReadConfig::hooks`].
+pub const HOOKS: &[(&str, usize)] = &[
+    ("on_starting", 1),
+    ("on_reload", 1),
+    ("when_ready", 1),
+    ("pre_fork", 2),
+    ("post_fork", 2),
+    ("post_worker_init", 1),
+    ("worker_int", 1),
+    ("worker_abort", 1),
+    ("pre_exec", 1),
+    ("pre_request", 2),
+    ("post_request", 4),
+    ("child_exit", 2),
+    ("worker_exit", 2),
+    ("nworkers_changed", 3),
+    ("on_exit", 1),
+];
 
 /// The name of the extension's file, as Cargo builds it.
 pub const MODULE_FILE: &str = "libviaduct_worker.so";
@@ -154,13 +174,10 @@ mod tests {
             there_and_back(&answer);
         }
         for report in [
-            FromWorker::Ready { pid: 12 },
             FromWorker::Failed {
-                pid: 12,
                 exit: exit::APP_LOAD,
                 message: "no attribute".into(),
             },
-            FromWorker::Retiring { requests: 1000 },
             FromWorker::Changed {
                 file: "/srv/app.py".into(),
             },

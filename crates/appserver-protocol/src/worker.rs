@@ -1,34 +1,32 @@
-//! From a worker to the master. The other way, signals do: TERM drains, INT and QUIT end at once, USR1 reopens the logs,
-//! ABRT ends a worker whose request is stuck.
+//! Between the master and a worker, beside what the supervisor's link says: `Ready`, `Leaving` (`max_requests`), and the orders to end.
+//!
+//! Signals work too, and reach a worker that is busy: TERM ends it gracefully, INT and QUIT at once, USR1 reopens the logs, ABRT ends
+//! one whose request is stuck (it logs the stack and runs `worker_abort`).
 
 use serde::{Deserialize, Serialize};
 
-/// A report of a worker.
+/// What a worker reports.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "report", rename_all = "snake_case")]
 pub enum FromWorker {
-    /// The application is loaded and connections are being accepted.
-    Ready {
-        /// The worker's process id.
-        pid: u32,
-    },
     /// The worker could not boot and is about to exit; the error log has the traceback.
     Failed {
-        /// The worker's process id.
-        pid: u32,
         /// The status it exits with: [`crate::exit::WORKER_BOOT`] or [`crate::exit::APP_LOAD`].
         exit: i32,
         /// The last line of the traceback.
         message: String,
     },
-    /// `max_requests` is reached. The worker goes on serving; start a successor, and send TERM when that is ready.
-    Retiring {
-        /// Requests served so far.
-        requests: u64,
-    },
-    /// `--reload`: a file of the application changed. Sent once; the worker goes on serving until it gets a signal.
+    /// `reload`: a file of the application changed. Sent once; the worker serves on until it is told to end.
     Changed {
         /// The file.
         file: String,
     },
+}
+
+/// What a worker is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "order", rename_all = "snake_case")]
+pub enum ToWorker {
+    /// Open the log files again, for they were renamed.
+    ReopenLogs,
 }

@@ -13,10 +13,17 @@ thread_local! {
     static SHARED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Makes a current-thread runtime let go of the GIL whenever it parks. Run the runtime inside [`attached`], on a thread that is
-/// attached to Python and stays so.
-pub fn share_thread(builder: &mut Builder) -> &mut Builder {
-    builder.on_thread_park(let_go).on_thread_unpark(take_back)
+/// Makes a current-thread runtime let go of the GIL whenever it parks, after `before_park` has run (to write out logs, say). Run the
+/// runtime inside [`attached`], on a thread that is attached to Python and stays so.
+pub fn share_thread(
+    builder: &mut Builder,
+    before_park: impl Fn() + Send + Sync + 'static,
+) -> &mut Builder {
+    let park = move || {
+        before_park();
+        let_go();
+    };
+    builder.on_thread_park(park).on_thread_unpark(take_back)
 }
 
 /// Runs `f` with the hooks of [`share_thread`] in force on this thread.

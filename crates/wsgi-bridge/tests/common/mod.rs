@@ -116,9 +116,9 @@ impl Server {
                 let mut builder = tokio::runtime::Builder::new_current_thread();
                 builder.enable_all();
                 if threads == 1 {
-                    let runtime = share_thread(&mut builder).build().expect("builds");
+                    let runtime = share_thread(&mut builder, || ()).build().expect("builds");
                     attached(py, || {
-                        runtime.block_on(serve(listener.into(), service, stopped))
+                        runtime.block_on(serve(listener.into(), service, stopped));
                     });
                 } else {
                     py.detach(|| {
