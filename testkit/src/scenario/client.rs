@@ -1,5 +1,7 @@
 //! The client of a scenario: it starts the subject, speaks to it, and looks at what it leaves behind.
 
+mod evidence;
+
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
@@ -7,16 +9,15 @@ use std::path::PathBuf;
 
 use rustix::process::Signal;
 
-use super::expect::{Want, capture, matches};
+use super::expect::capture;
 use super::file::Line;
 use super::message::{Context, Talk};
 use super::origin::{MAIN, Shared};
 use super::run::Settings;
-use super::stage::{Stage, log_path};
-use super::step::{LineWant, Saved, Step};
+use super::stage::Stage;
+use super::step::{Saved, Step};
 use super::subject::words;
 use super::vars::Vars;
-use crate::http::{Client, Response};
 use crate::{Address, Child, Deadline, PATIENCE, Wire, show};
 
 /// The client's state.
@@ -269,166 +270,6 @@ impl<'a> Player<'a> {
         )
     }
 
-    /// Waits until a log has the line so many times.
-    fn log(&mut self, want: &LineWant) -> Result<(), String> {
-        let path = self.log_of(want);
-        let mut last = Ok(0);
-        let found = Deadline::after(PATIENCE).poll(&self.shared.stop, || {
-            last = self.count(&path, want);
-            match last {
-                Ok(count) if count < want.times => None,
-                _ => Some(()),
-            }
-        });
-        let count = last?;
-        match found {
-            Some(()) => Ok(()),
-            None => Err(format!(
-                "{} has {count} lines {}, {} were expected\n{}",
-                path.display(),
-                self.words_of(&want.want),
-                want.times,
-                tail(&path)
-            )),
-        }
-    }
-
-    fn no_log(&mut self, want: &LineWant) -> Result<(), String> {
-        let path = self.log_of(want);
-        match self.count(&path, want)? {
-            0 => Ok(()),
-            count => Err(format!(
-                "{} has {count} lines {}\n{}",
-                path.display(),
-                self.words_of(&want.want),
-                tail(&path)
-            )),
-        }
-    }
-
-    fn log_of(&self, want: &LineWant) -> PathBuf {
-        log_path(
-            self.stage.prefix.path(),
-            &self.vars.fill(&want.name),
-            self.settings.subject.family(),
-        )
-    }
-
-    fn count(&self, path: &PathBuf, want: &LineWant) -> Result<usize, String> {
-        let bytes = fs::read(path).unwrap_or_default();
-        let mut count = 0;
-        for line in bytes.split(|&b| b == b'\n') {
-            count += usize::from(match &want.want {
-                Want::Pattern(pattern) => matches(&self.vars.pattern(pattern), line)?,
-                other => {
-                    other
-                        .check("line", line, &self.vars, &self.shared.prefix)
-                        .is_ok()
-                        && !line.is_empty()
-                }
-            });
-        }
-        Ok(count)
-    }
-
-    fn words_of(&self, want: &Want) -> String {
-        match want {
-            Want::Pattern(pattern) => format!("~ {}", self.vars.fill(pattern)),
-            Want::Exact(text) => format!("\"{}\"", self.vars.fill(text)),
-            other => format!("{other:?}"),
-        }
-    }
-
-    /// Waits until a file has the expected content.
-    fn file(&mut self, path: &str, want: &Want) -> Result<(), String> {
-        let path = self.below(path);
-        let mut last = String::new();
-        let found = Deadline::after(self.patience_for_files()).poll(&self.shared.stop, || {
-            let bytes = match fs::read(&path) {
-                Ok(bytes) => bytes,
-                Err(error) => {
-                    last = format!("{}: {error}", path.display());
-                    return None;
-                }
-            };
-            let what = path.display().to_string();
-            want.check(&what, &bytes, &self.vars, &self.shared.prefix)
-                .map_err(|error| last = error)
-                .ok()
-        });
-        found.ok_or(last)
-    }
-
-    /// Without a running server nothing changes files any more.
-    fn patience_for_files(&self) -> std::time::Duration {
-        if self.server.is_some() {
-            PATIENCE
-        } else {
-            std::time::Duration::ZERO
-        }
-    }
-
-    fn no_file(&mut self, path: &str) -> Result<(), String> {
-        let path = self.below(path);
-        let gone = Deadline::after(self.patience_for_files())
-            .poll(&self.shared.stop, || (!path.exists()).then_some(()));
-        gone.ok_or_else(|| format!("{} should not exist", path.display()))
-    }
-
-    /// Replaces a file at once, as an editor does.
-    fn write(&mut self, path: &str, text: &str) -> Result<(), String> {
-        let path = self.below(path);
-        let bytes = self.vars.bytes(text).map_err(|error| error.to_string())?;
-        let beside = path.with_extension("new-content");
-        fs::write(&beside, bytes)
-            .and_then(|()| fs::rename(&beside, &path))
-            .map_err(|error| format!("{}: {error}", path.display()))
-    }
-
-    /// Asks on fresh connections until the answer is the expected one.
-    fn eventually(&mut self, target: &str, status: u16, want: Option<&Want>) -> Result<(), String> {
-        let address = self.address(None)?;
-        let target = self.vars.fill(target);
-        let mut last = "no answer".to_owned();
-        let found = Deadline::after(PATIENCE).poll(&self.shared.stop, || {
-            let checked = ask_once(&address, &target).and_then(|response| {
-                if response.status != status {
-                    return Err(format!("status {}", response.status));
-                }
-                let check = |want: &Want| {
-                    want.check(
-                        "the content",
-                        &response.body,
-                        &self.vars,
-                        &self.shared.prefix,
-                    )
-                };
-                want.map_or(Ok(()), check)
-            });
-            checked.map_err(|error| last = error).ok()
-        });
-        found.ok_or_else(|| {
-            format!("GET {target} never became {status} as expected; the last answer: {last}")
-        })
-    }
-
-    /// Asks on fresh connections until a log has the line.
-    fn insist(&mut self, target: &str, want: &LineWant) -> Result<(), String> {
-        let address = self.address(None)?;
-        let (target, path) = (self.vars.fill(target), self.log_of(want));
-        let found = Deadline::after(PATIENCE).poll(&self.shared.stop, || {
-            let _ = ask_once(&address, &target);
-            matches!(self.count(&path, want), Ok(count) if count >= want.times).then_some(())
-        });
-        found.ok_or_else(|| {
-            format!(
-                "{} never got a line {}",
-                path.display(),
-                self.words_of(&want.want)
-            )
-        })
-    }
-
     fn save(&mut self, name: &str, from: &Saved) -> Result<(), String> {
         let file = match from {
             Saved::File(path, _) => {
@@ -469,13 +310,6 @@ impl<'a> Player<'a> {
     }
 }
 
-/// One GET on a connection of its own.
-fn ask_once(address: &Address, target: &str) -> Result<Response, String> {
-    let mut client = Client::connect(address.clone()).map_err(|error| error.to_string())?;
-    client.ask("GET", target, &[("Connection", "close")])?;
-    Ok(client.response()?)
-}
-
 fn is_refusal(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -497,15 +331,4 @@ fn signal_named(name: &str) -> Option<Signal> {
         "WINCH" => Signal::WINCH,
         _ => return None,
     })
-}
-
-fn tail(path: &PathBuf) -> String {
-    let text = fs::read(path)
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(20)..]
-        .iter()
-        .map(|line| format!("  | {line}\n"))
-        .collect()
 }

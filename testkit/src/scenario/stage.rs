@@ -45,7 +45,6 @@ impl Stage {
         vars.set("prefix", prefix.path().to_string_lossy());
         vars.set("subject", settings.subject.name());
         vars.set("refused", refusing.address().to_string());
-        vars.set("cwd", std::env::current_dir()?.to_string_lossy());
         for number in 1..=PORTS {
             let name = if number == 1 {
                 "port".to_owned()
