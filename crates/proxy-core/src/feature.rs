@@ -105,6 +105,10 @@ pub enum Handler<S> {
 }
 
 /// What [`Handler::Try`] comes to.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made once per request and moved on; a box would cost more than the move"
+)]
 pub enum Try<'a> {
     /// Decided at once.
     Settled(Flow),
@@ -113,6 +117,10 @@ pub enum Try<'a> {
 }
 
 /// How a request goes on after a handler.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made once per request and moved on; a box would cost more than the move"
+)]
 pub enum Flow {
     /// The next handler.
     Next,

@@ -52,6 +52,13 @@ impl Output {
         self.queued_total - self.pending as u64
     }
 
+    /// Gives the buffer back if nothing is in it.
+    pub(crate) fn release(&mut self) {
+        if self.pending == 0 && self.copied.capacity() > 0 {
+            buffers::give_back(std::mem::take(&mut self.copied));
+        }
+    }
+
     /// Counts bytes that went to the socket by another way (`sendfile`), after all that is here.
     pub(crate) fn count_direct(&mut self, bytes: u64) {
         self.queued_total += bytes;

@@ -36,9 +36,9 @@ pub fn field_value(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() + 8);
     for &byte in text {
         if byte < b' ' || byte == 0x7f {
-            percent(byte, &mut out)
+            percent(byte, &mut out);
         } else {
-            out.push(byte)
+            out.push(byte);
         }
     }
     out

@@ -389,9 +389,13 @@ impl Exchange {
 
     fn circumstances(&self) -> String {
         let head = &self.request.head;
+        let client = match &self.request.connection.peer {
+            Address::Inet(peer) => peer.ip().to_string(),
+            Address::Unix(_) => "unix:".to_owned(),
+        };
         let mut text = format!(
             ", client: {}, server: {}, request: \"{} {} {}\"",
-            self.request.connection.peer,
+            client,
             self.server.name,
             head.method,
             String::from_utf8_lossy(head.target.as_bytes()),

@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use static_files::{Root, RootOptions, Symlinks};
+use static_files::{OpenError, Root, RootOptions, Symlinks};
 
 use super::exchange::Exchange;
 use super::variables::Template;
@@ -109,6 +109,14 @@ impl Exchange {
             root: remembered_root(directory, files.symlinks),
             below,
         }
+    }
+}
+
+/// Why a file can't be had, with the error number in front as nginx prints it: `2: No such file or directory`.
+pub fn numbered(error: &OpenError) -> String {
+    match error.errno() {
+        Some(number) => format!("{number}: {}", error.words()),
+        None => error.words(),
     }
 }
 

@@ -65,7 +65,7 @@ pub(super) fn read_listen(args: &mut Args<'_>) -> Result<ListenLine, Fault> {
         receive_buffer_bytes: None,
         send_buffer_bytes: None,
     };
-    while let Some(arg) = args.next() {
+    for arg in args.by_ref() {
         match arg.text() {
             "default_server" | "default" => line.default_server = true,
             // One process accepts; the kernel's own choices serve these.

@@ -124,11 +124,7 @@ pub(super) const ALL: &[Variable] = &[
     plain("hostname", "the name of this machine", |_, _, out| {
         text(out, rustix::system::uname().nodename().to_bytes())
     }),
-    family(
-        "http_",
-        "one field of the request by name",
-        |ex, name, out| request_field(ex, name, out),
-    ),
+    family("http_", "one field of the request by name", request_field),
     plain("https", "\"on\" over TLS, else empty", |ex, _, out| {
         text(
             out,

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Shared state by kind and name. A zone that no configuration uses any more is forgotten by [`Zones::forget_unused`].
 #[derive(Default)]
-pub struct Zones(Mutex<HashMap<(&'static str, String), Arc<dyn Any + Send + Sync>>>);
+pub struct Zones(Mutex<HashMap<(&'static str, String), Zone>>);
+
+type Zone = Arc<dyn Any + Send + Sync>;
 
 impl Zones {
     /// The state of that kind and name, made where there is none, or where what there is has another type.
@@ -22,10 +24,7 @@ impl Zones {
             return known;
         }
         let made = Arc::new(make());
-        zones.insert(
-            (kind, name.to_owned()),
-            Arc::clone(&made) as Arc<dyn Any + Send + Sync>,
-        );
+        zones.insert((kind, name.to_owned()), Arc::clone(&made) as Zone);
         made
     }
 

@@ -204,7 +204,7 @@ fn read_log(args: &mut Args<'_>, written: &mut Written) -> Result<(), Fault> {
     }
     let mut format = None;
     let mut condition = None;
-    while let Some(arg) = args.next() {
+    for arg in args.by_ref() {
         if let Some(value) = arg.keyed("if") {
             condition = Some(value.template()?);
         } else if let Some(value) = arg.keyed("buffer") {
@@ -308,7 +308,7 @@ impl Format {
             return;
         }
         let unsafe_byte = |byte: u8| match self.escape {
-            Escape::Default => byte < 0x20 || byte >= 0x7f || byte == b'"' || byte == b'\\',
+            Escape::Default => !(0x20..0x7f).contains(&byte) || byte == b'"' || byte == b'\\',
             Escape::Json => byte < 0x20 || byte == b'"' || byte == b'\\',
             Escape::None => false,
         };
@@ -322,7 +322,7 @@ impl Format {
         for byte in tail {
             match self.escape {
                 Escape::Default if unsafe_byte(byte) => {
-                    out.extend_from_slice(format!("\\x{byte:02X}").as_bytes())
+                    out.extend_from_slice(format!("\\x{byte:02X}").as_bytes());
                 }
                 Escape::Json if unsafe_byte(byte) => json_escape(byte, out),
                 _ => out.push(byte),

@@ -7,6 +7,7 @@ use nginx_conf::{Arity, List, Repeat};
 
 use crate::engine::compile::Settling;
 use crate::engine::exchange::Exchange;
+use crate::engine::files::numbered;
 use crate::engine::logs::Level;
 use crate::engine::scopes::HTTP_SERVER_LOCATION;
 use crate::engine::variables::Template;
@@ -116,9 +117,10 @@ async fn missing(exchange: &mut Exchange) -> Flow {
         }
         found => {
             if exchange.core().log_not_found {
-                let why = found
-                    .err()
-                    .map_or_else(|| "Not a directory".to_owned(), |error| error.words());
+                let why = found.err().map_or_else(
+                    || "20: Not a directory".to_owned(),
+                    |error| numbered(&error),
+                );
                 exchange.log(
                     Level::Error,
                     format_args!("\"{path}\" is not found ({why})"),

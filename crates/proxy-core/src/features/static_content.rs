@@ -14,7 +14,7 @@ use crate::engine::compile::Settling;
 use crate::engine::core::IfModifiedSince;
 use crate::engine::escape;
 use crate::engine::exchange::Exchange;
-use crate::engine::files::Place;
+use crate::engine::files::{Place, numbered};
 use crate::engine::logs::Level;
 use crate::engine::special;
 use crate::feature::{Feature, Flow, Handler, Phase, Try};
@@ -130,7 +130,7 @@ fn refuse(exchange: &Exchange, error: OpenError) -> Flow {
             let path = String::from_utf8_lossy(&exchange.file_path()).into_owned();
             exchange.log(
                 Level::Error,
-                format_args!("open() \"{path}\" failed ({})", error.words()),
+                format_args!("open() \"{path}\" failed ({})", numbered(&error)),
             );
         }
     } else {

@@ -187,7 +187,7 @@ fn settle_group(name: &Spanned<String>, written: &Written, at: &mut Settling<'_>
 fn read_server(args: &mut Args<'_>, written: &mut Written) -> Result<(), Fault> {
     let address = args.peer_address()?;
     let mut terms = Terms::default();
-    while let Some(arg) = args.next() {
+    for arg in args.by_ref() {
         if let Some(value) = arg.keyed("weight") {
             terms.weight = value.number(1..=1_000_000_u32)?.value;
         } else if let Some(value) = arg.keyed("max_conns") {

@@ -194,9 +194,8 @@ impl Peer {
         self.fails = self.fails.saturating_add(1);
         self.failed = Some(now);
         self.checked = Some(now);
-        if self.terms.max_fails > 0 {
-            let loss = i64::from(self.terms.weight / self.terms.max_fails);
-            self.effective_weight = (self.effective_weight - loss).max(0);
+        if let Some(loss) = self.terms.weight.checked_div(self.terms.max_fails) {
+            self.effective_weight = (self.effective_weight - i64::from(loss)).max(0);
         }
     }
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use http_body::{Frame, SizeHint};
-use http_wire::{Fields, Known};
+use http_wire::{Fields, Known, list};
 
 use super::variables::OriginFields;
 use super::{Settled, redirects};
@@ -27,6 +27,15 @@ const HIDDEN: &[&str] = &[
     "X-Accel-Limit-Rate",
     "X-Accel-Buffering",
     "X-Accel-Charset",
+];
+
+/// Of the origin server's connection, not of the client's (RFC 9110 §7.6.1); content is framed anew.
+const OF_CONNECTION: &[Known] = &[
+    Known::Connection,
+    Known::KeepAlive,
+    Known::ProxyConnection,
+    Known::TransferEncoding,
+    Known::Te,
 ];
 
 /// Passed to whatever answers in the place of an origin server that sends `X-Accel-Redirect`.
@@ -66,7 +75,12 @@ pub(super) fn make(
         }
         return Flow::Special(status, fields);
     }
-    let fields = fields(settled, exchange, &answer.head.fields);
+    let fields = fields(
+        settled,
+        exchange,
+        &answer.head.fields,
+        answer.upgraded.is_some(),
+    );
     exchange.notes.put(OriginFields(answer.head.fields));
     let mut response = exchange.response(status, fields, metered(answer.body, meter));
     response.reason = Some(answer.head.reason.clone());
@@ -117,8 +131,12 @@ fn accel_redirect(settled: &Settled, exchange: &mut Exchange, fields: &Fields) -
     })
 }
 
-fn fields(settled: &Settled, exchange: &mut Exchange, origin: &Fields) -> Fields {
+fn fields(settled: &Settled, exchange: &mut Exchange, origin: &Fields, switches: bool) -> Fields {
     let mut fields = Fields::with_capacity(origin.len() + 2, origin.wire_len() + 64);
+    let options: Vec<&[u8]> = origin
+        .get_all(Known::Connection)
+        .flat_map(list::elements)
+        .collect();
     let passes = |name: &[u8]| {
         settled
             .passed
@@ -133,6 +151,16 @@ fn fields(settled: &Settled, exchange: &mut Exchange, origin: &Fields) -> Fields
     };
     for (name, value) in origin.iter() {
         let bytes = name.as_bytes();
+        let of_connection = name
+            .known()
+            .is_some_and(|known| OF_CONNECTION.contains(&known))
+            || (name.known() == Some(Known::Upgrade) && !switches)
+            || options.iter().any(|option| {
+                bytes.eq_ignore_ascii_case(option) && name.known() != Some(Known::Upgrade)
+            });
+        if of_connection {
+            continue;
+        }
         if hides(bytes) || (is_among(bytes, HIDDEN) && !passes(bytes)) {
             continue;
         }

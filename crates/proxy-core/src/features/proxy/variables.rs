@@ -95,7 +95,7 @@ pub(super) const ALL: &[Variable] = &[
         "addresses of the peers that were asked",
         |ex, _, out| {
             attempts(ex, out, |attempt, out| {
-                out.extend_from_slice(attempt.peer.as_bytes())
+                out.extend_from_slice(attempt.peer.as_bytes());
             })
         },
     ),
@@ -129,7 +129,7 @@ pub(super) const ALL: &[Variable] = &[
         "bytes of content from each peer",
         |ex, _, out| {
             attempts(ex, out, |attempt, out| {
-                out.extend_from_slice(attempt.content_bytes().to_string().as_bytes())
+                out.extend_from_slice(attempt.content_bytes().to_string().as_bytes());
             })
         },
     ),
@@ -142,13 +142,13 @@ pub(super) const ALL: &[Variable] = &[
                     (attempt.head_bytes + attempt.content_bytes())
                         .to_string()
                         .as_bytes(),
-                )
+                );
             })
         },
     ),
     plain("upstream_bytes_sent", "bytes to each peer", |ex, _, out| {
         attempts(ex, out, |attempt, out| {
-            out.extend_from_slice(attempt.sent_bytes.to_string().as_bytes())
+            out.extend_from_slice(attempt.sent_bytes.to_string().as_bytes());
         })
     }),
     family(

@@ -32,6 +32,13 @@ impl Input {
         }
     }
 
+    /// Gives the buffer back if nothing is in it.
+    pub(super) fn release(&mut self) {
+        if self.is_empty() && self.buffer.capacity() > 0 {
+            buffers::give_back(std::mem::take(&mut self.buffer));
+        }
+    }
+
     /// Takes everything off.
     pub(super) fn take(&mut self) -> bytes::Bytes {
         let rest = bytes::Bytes::copy_from_slice(self.unused());

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! While a connection rests, its task holds a few hundred bytes. The rest of the state lives in a box between the first byte
-//! of a request and the last of its response.
+//! of a request and the last of its response, and for a moment longer (`warm`).
 
 mod date;
 mod encode;
@@ -21,6 +21,7 @@ mod hear;
 mod input;
 mod reader;
 mod send;
+mod warm;
 
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
@@ -124,6 +125,28 @@ async fn run<S: Service>(service: Arc<S>, mut line: Line) {
 }
 
 impl Line {
+    /// Waits a moment for another request with the box still there, which the next request then need not make anew; true
+    /// when one comes. Only a bounded number of connections of a thread may do so.
+    async fn stay_warm(&mut self) -> bool {
+        let span = self.idle.unwrap_or(self.limits.keep_alive_timeout);
+        let Some(_place) = warm::Place::take().filter(|_| span > warm::SPAN) else {
+            return false;
+        };
+        self.alarm.set_from(self.now, warm::SPAN);
+        let comes = poll_fn(|cx| {
+            if self.socket.poll_readable(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            if self.drain.poll(cx).is_ready() {
+                return Poll::Ready(false);
+            }
+            self.alarm.poll(cx).map(|()| false)
+        })
+        .await;
+        self.alarm.clear();
+        comes
+    }
+
     /// Looks at the clock.
     fn touch(&mut self) -> Instant {
         self.now = Instant::now();
@@ -162,29 +185,26 @@ impl Line {
     }
 }
 
-/// Serves requests until there is nothing more to read for now.
+/// Serves requests until there is nothing more to read for a while.
 async fn busy<S: Service>(service: &S, line: &mut Line) -> Next<S> {
     let mut busy = Busy::<S> {
         input: Input::default(),
         output: Output::default(),
         unsent: SmallVec::new(),
     };
-    match poll_fn(|cx| Poll::Ready(busy.input.poll_fill(cx, &line.socket))).await {
-        Poll::Pending => return Next::Stay,
-        Poll::Ready(Ok(read)) if read > 0 => {}
-        Poll::Ready(_) => return Next::Close,
-    }
     let next = loop {
-        match busy.request(service, line).await {
-            Next::Stay if busy.input.is_empty() => {
-                break if busy.flush(service, line).await.is_ok() {
-                    Next::Stay
-                } else {
-                    Next::Close
-                };
-            }
-            Next::Stay => {}
-            end => break end,
+        match poll_fn(|cx| Poll::Ready(busy.input.poll_fill(cx, &line.socket))).await {
+            Poll::Pending => {}
+            Poll::Ready(Ok(1..)) => match busy.requests(service, line).await {
+                Next::Stay => {}
+                end => break end,
+            },
+            Poll::Ready(_) => break Next::Close,
+        }
+        busy.input.release();
+        busy.output.release();
+        if !line.stay_warm().await {
+            break Next::Stay;
         }
     };
     busy.report(service);
@@ -192,6 +212,23 @@ async fn busy<S: Service>(service: &S, line: &mut Line) -> Next<S> {
 }
 
 impl<S: Service> Busy<S> {
+    /// Serves the request that has begun to come, and those behind it.
+    async fn requests(&mut self, service: &S, line: &mut Line) -> Next<S> {
+        loop {
+            match self.request(service, line).await {
+                Next::Stay if self.input.is_empty() => {
+                    return if self.flush(service, line).await.is_ok() {
+                        Next::Stay
+                    } else {
+                        Next::Close
+                    };
+                }
+                Next::Stay => {}
+                end => return end,
+            }
+        }
+    }
+
     /// Tells the service what became of the responses, as far as that is known: those that are written, and, when the
     /// connection ends, the others.
     fn report(&mut self, service: &S) {
