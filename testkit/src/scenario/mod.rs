@@ -1,8 +1,8 @@
 //! Scenarios: a configuration and a conversation in one file, run unchanged against the reference and against ours.
 //!
 //! `scenarios/README.md` describes the format. [`Scenario::parse`] reads it, [`run`] plays it against a [`Subject`]:
-//! the prefix and its files are laid out ([`stage`]), origin servers listen ([`origin`]), the subject starts, the
-//! client speaks ([`client`]); the first expectation that fails ends it, with a transcript of everything that was said.
+//! the prefix and its files are laid out (`stage`), origin servers listen (`origin`), the subject starts, the
+//! client speaks (`client`); the first expectation that fails ends it, with a transcript of everything that was said.
 
 mod client;
 mod expect;
