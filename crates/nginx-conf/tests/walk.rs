@@ -264,3 +264,45 @@ fn settles_from_the_block_outside_and_then_from_the_default() {
     list.push(Spanned { value: 3, span }).unwrap();
     assert_eq!(list.settle(&[1, 2]), [3]);
 }
+
+#[test]
+fn the_examples_of_the_reference_are_read() {
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../docs/configuration-language.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let examples: Vec<&str> = page
+        .split("```nginx\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    assert!(examples.len() >= 3);
+    for example in examples
+        .iter()
+        .filter(|example| !example.starts_with("include"))
+    {
+        good(example);
+    }
+    let shown = page
+        .split("```text\n")
+        .nth(1)
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap();
+    let site = "\nserver {\n        listen 80\n    }\n";
+    let main = format!(
+        "http {{{}include sites/*.conf;{}server {{\n        rooot /srv;\n}} }}\n",
+        "\n".repeat(11),
+        "\n".repeat(7)
+    );
+    let files = SourceSet::of([
+        ("/etc/nginx/nginx.conf", main.as_str()),
+        ("/etc/nginx/sites/shop.conf", site),
+    ]);
+    let (tree, _, faults) = check(&files, "/etc/nginx/nginx.conf");
+    assert!(shown.starts_with("edge: [emerg]"));
+    assert_eq!(
+        shown,
+        faults.render("edge", &tree.sources, Style::Terminal { colour: false })
+    );
+}
