@@ -1,4 +1,12 @@
-//! The property is `http_wire::properties::request_head`.
+//! The properties are `http_wire::properties::request_head` and the comparison with httparse that the tests make.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| http_wire::properties::request_head(data));
+#[path = "../../crates/http-wire/tests/against_httparse/compare.rs"]
+#[allow(dead_code, reason = "one half is for the other kind of head")]
+mod compare;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    http_wire::properties::request_head(data);
+    let wire = data.get(1..).unwrap_or_default();
+    compare::check(wire, &compare::request_ours(wire), &compare::request_theirs(wire));
+});

@@ -29,13 +29,14 @@ pub mod fields;
 pub mod forwarded;
 pub mod head;
 pub mod host;
+pub mod lessons;
 pub mod list;
 pub mod path;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 pub mod range;
 
 mod known;
-#[cfg(any(test, fuzzing))]
-pub mod properties;
 mod reason;
 mod scan;
 mod version;

@@ -245,6 +245,7 @@ fn limits(choice: u8) -> HeadLimits {
         drop_invalid_names: bit(1),
         control_bytes: bit(2),
         minor_versions: bit(3),
+        extra_spaces: bit(3),
         ..HeadPolicy::default()
     };
     let mut limits = HeadLimits {

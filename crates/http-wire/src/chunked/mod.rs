@@ -371,7 +371,7 @@ impl Decoder {
         let reader = self.trailer_reader.get_or_insert_default();
         let gathered = reader.text.len();
         // One byte more than the limit is enough for the section to be refused.
-        let wanted = (limits.head_bytes() + 1).saturating_sub(gathered);
+        let wanted = (limits.head_bytes_honoured() + 1).saturating_sub(gathered);
         reader
             .text
             .extend_from_slice(&buf[at..][..wanted.min(buf.len() - at)]);

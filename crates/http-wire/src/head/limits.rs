@@ -41,7 +41,7 @@ impl Default for HeadLimits {
 
 impl HeadLimits {
     /// [`HeadLimits::head_bytes`] as far as it is honoured: places in a head are 32-bit numbers.
-    pub(crate) fn head_bytes(&self) -> usize {
+    pub(crate) fn head_bytes_honoured(&self) -> usize {
         self.head_bytes.min(1 << 30)
     }
 }
@@ -59,6 +59,8 @@ pub struct HeadPolicy {
     pub method: MethodRule,
     /// Which request targets are taken.
     pub target: TargetRule,
+    /// Take several spaces between the parts of a request line, and spaces at its end (RFC 9112 §3 allows it). Default: no.
+    pub extra_spaces: bool,
     /// Take `HTTP/1.2` to `HTTP/1.9` for 1.1 (RFC 9110 §2.5). Default: no, they are an unsupported version.
     pub minor_versions: bool,
     /// Fields with an underscore in their name, which many applications can't tell from a hyphen. Default: keep.
@@ -82,6 +84,7 @@ impl Default for HeadPolicy {
             bare_lf: false,
             method: MethodRule::default(),
             target: TargetRule::default(),
+            extra_spaces: false,
             minor_versions: false,
             underscores: Handling::Keep,
             unusual_names: Handling::Keep,

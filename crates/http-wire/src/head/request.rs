@@ -142,7 +142,10 @@ impl RequestParser {
         head: &mut RequestHead,
     ) -> Result<Option<usize>, RequestError> {
         self.skip_empty_lines(buf);
-        let room = self.limits.head_bytes().saturating_sub(self.line_start);
+        let room = self
+            .limits
+            .head_bytes_honoured()
+            .saturating_sub(self.line_start);
         let rest = &buf[self.line_start..];
         if room == 0 || (room == 1 && rest.starts_with(b"\r")) {
             return Err(line_error(LineError::TooLarge, &self.limits));
@@ -182,10 +185,16 @@ impl RequestParser {
     fn read_line(&self, line: &[u8], head: &mut RequestHead) -> Result<(), RequestError> {
         let policy = &self.limits.policy;
         // `check_method_so_far` has seen to it that the method is good up to the first space.
-        let (method, rest) = split_at_space(line).ok_or(RequestError::Line)?;
+        let (method, mut rest) = split_at_space(line).ok_or(RequestError::Line)?;
+        if policy.extra_spaces {
+            rest = without_outer_spaces(rest);
+        }
         let target_len = target::target_run(rest, &policy.target);
         let (target, version) = match rest.split_at(target_len) {
             ([], _) => return Err(RequestError::Line),
+            (target, [b' ', version @ ..]) if policy.extra_spaces => {
+                (target, without_outer_spaces(version))
+            }
             (target, [b' ', version @ ..]) => (target, version),
             (_, []) => return Err(RequestError::NoVersion),
             (_, [b'\r', ..]) => return Err(RequestError::LineEnd),
@@ -196,6 +205,7 @@ impl RequestParser {
             VersionText::Unsupported(major, minor) => {
                 return Err(RequestError::UnsupportedVersion { major, minor });
             }
+            VersionText::Malformed if version.is_empty() => return Err(RequestError::NoVersion),
             VersionText::Malformed if version.contains(&b' ') => return Err(RequestError::Line),
             VersionText::Malformed if version.contains(&b'\r') => {
                 return Err(RequestError::LineEnd);
@@ -248,13 +258,20 @@ fn split_at_space(line: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&line[..at], &line[at + 1..]))
 }
 
+fn without_outer_spaces(mut text: &[u8]) -> &[u8] {
+    while let [b' ', rest @ ..] | [rest @ .., b' '] = text {
+        text = rest;
+    }
+    text
+}
+
 fn line_error(error: LineError, limits: &HeadLimits) -> RequestError {
     match error {
         LineError::TooLong => RequestError::LineTooLong {
             limit: limits.line_bytes,
         },
         LineError::TooLarge => SectionError::TooLarge {
-            limit: limits.head_bytes(),
+            limit: limits.head_bytes_honoured(),
         }
         .into(),
         LineError::BareLf => RequestError::LineEnd,

@@ -125,7 +125,7 @@ impl ResponseParser {
         check_version_so_far(buf)?;
         let find = Find {
             limit: self.limits.line_bytes,
-            room: self.limits.head_bytes(),
+            room: self.limits.head_bytes_honoured(),
             bare_lf: self.limits.policy.bare_lf,
         };
         let found = find
@@ -192,7 +192,7 @@ fn line_error(error: LineError, limits: &HeadLimits) -> ResponseError {
             limit: limits.line_bytes,
         },
         LineError::TooLarge => SectionError::TooLarge {
-            limit: limits.head_bytes(),
+            limit: limits.head_bytes_honoured(),
         }
         .into(),
         LineError::BareLf => ResponseError::LineEnd,

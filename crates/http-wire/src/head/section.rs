@@ -64,7 +64,7 @@ impl Section {
             let fresh = self.scanned <= self.at;
             if fresh
                 && let Some(parts) = ordinary_line(rest, limits.field_bytes)
-                && self.at + parts.len <= limits.head_bytes()
+                && self.at + parts.len <= limits.head_bytes_honoured()
             {
                 self.admit(rest, &parts, limits)?;
                 self.at += parts.len;
@@ -72,7 +72,7 @@ impl Section {
             }
             let find = Find {
                 limit: limits.field_bytes,
-                room: limits.head_bytes().saturating_sub(self.at),
+                room: limits.head_bytes_honoured().saturating_sub(self.at),
                 bare_lf: limits.policy.bare_lf,
             };
             let found = find
@@ -116,7 +116,7 @@ impl Section {
             }
             self.present |= known.bit();
         }
-        // No head is longer than `HeadLimits::head_bytes()`, so that none of these numbers loses digits.
+        // No head is longer than `HeadLimits::head_bytes_honoured()`, so that none of these numbers loses digits.
         let base = self.at - self.start;
         self.entries.push(Entry {
             name_start: base as u32,
@@ -262,7 +262,7 @@ impl line::LineError {
                 limit: limits.field_bytes,
             },
             line::LineError::TooLarge => SectionError::TooLarge {
-                limit: limits.head_bytes(),
+                limit: limits.head_bytes_honoured(),
             },
             line::LineError::BareLf => SectionError::BareLf,
         }

@@ -225,7 +225,7 @@ fn request_lines_have_three_parts_and_single_spaces() {
         ("GET / HTTP/1.1 ", Line),
         ("GET / x HTTP/1.1", Line),
         ("GET /", NoVersion),
-        ("GET / ", Version),
+        ("GET / ", NoVersion),
         ("GET /\tHTTP/1.1", Target),
         ("GET /a\u{1} HTTP/1.1", Target),
         ("GET /é HTTP/1.1", Target),
@@ -251,6 +251,31 @@ fn request_lines_have_three_parts_and_single_spaces() {
         );
     }
     assert_eq!(refused("GET / HTTP/1.1\nHost: a\r\n\r\n"), LineEnd);
+}
+
+#[test]
+fn extra_spaces_are_taken_where_the_policy_says_so() {
+    let limits = with_policy(HeadPolicy {
+        extra_spaces: true,
+        ..HeadPolicy::default()
+    });
+    let with = |line: &str| read_with(&format!("{line}\r\n\r\n"), &limits);
+    let (_, head) = with("GET   /a   HTTP/1.0  ").unwrap().unwrap();
+    assert_eq!(
+        (head.method.as_str(), head.target.as_bytes(), head.version),
+        ("GET", &b"/a"[..], Version::Http10)
+    );
+    for (line, error) in [
+        ("GET  ", RequestError::Line),
+        ("GET  /  ", RequestError::NoVersion),
+        ("GET / b HTTP/1.0", RequestError::Line),
+        (" GET / HTTP/1.0", RequestError::Method),
+        ("GET\t/ HTTP/1.0", RequestError::Method),
+        ("GET /\tHTTP/1.0", RequestError::Target),
+        ("GET / HTTP/1.0\t", RequestError::Version),
+    ] {
+        assert_eq!(with(line), Err(error), "{line:?}");
+    }
 }
 
 #[test]
