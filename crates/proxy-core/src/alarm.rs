@@ -18,11 +18,6 @@ pub(crate) struct Alarm {
 }
 
 impl Alarm {
-    /// Sets the deadline.
-    pub(crate) fn set(&mut self, deadline: Instant) {
-        self.deadline = Some(deadline);
-    }
-
     /// Sets the deadline so long from now; a span too long to express is no deadline.
     pub(crate) fn set_after(&mut self, span: Duration) {
         self.deadline = Instant::now().checked_add(span);

@@ -11,10 +11,10 @@ use http_wire::chunked;
 use http_wire::connection::persists;
 use http_wire::head::RequestHead;
 
-use super::encode::{self, Asked, Framing};
+use super::encode::{self, Asked, Decided, Framing};
 use super::finish::Tunnel;
-use super::hear::Heard;
 use super::reader::Reader;
+use super::send::Counted;
 use super::{Busy, Line, Next, Unsent};
 use crate::body::Body;
 use crate::server::content::{Coding, Content, Lent};
@@ -24,13 +24,9 @@ use crate::server::service::{Refusal, Request, Response, Service};
 const GATHER_MAX: usize = 64 * 1024;
 
 impl<S: Service> Busy<S> {
-    /// Has a request answered and sends the answer (which may stay in `output` when more requests wait).
-    pub(super) async fn exchange(&mut self, service: &S, line: &mut Line, heard: Heard) -> Next<S> {
-        let Heard {
-            head,
-            head_bytes,
-            received,
-        } = heard;
+    /// Has the request answered and sends the answer (which may stay in `output` when more requests wait).
+    pub(super) async fn exchange(&mut self, service: &S, line: &mut Line) -> Next<S> {
+        let head = std::mem::take(&mut self.heard.head);
         let framing = match body::request_framing(&head) {
             Ok(framing) => framing,
             Err(error) => {
@@ -51,8 +47,8 @@ impl<S: Service> Busy<S> {
             content,
             connection,
             ordinal: line.ordinal,
-            received,
-            head_bytes,
+            received: self.heard.received,
+            head_bytes: self.heard.head_bytes,
         };
 
         let answer = {
@@ -66,7 +62,7 @@ impl<S: Service> Busy<S> {
             .await
         };
         line.connection.responding();
-        let Some((response, record)) = answer else {
+        let Some((mut response, record)) = answer else {
             return Next::Close;
         };
         if let Some(interim) = line.connection.take_interim() {
@@ -78,15 +74,6 @@ impl<S: Service> Busy<S> {
             && !line.limits.keep_alive_timeout.is_zero()
             && !line.drain.started()
             && reader.may_stay(&line.limits);
-        let start = self.output.queued_total();
-        let unsent = Unsent {
-            record,
-            start,
-            head_end: start,
-            end: start,
-            request_bytes: head_bytes,
-            outcome: None,
-        };
         let now = line.touch();
         let asked = Asked {
             method: &method,
@@ -94,43 +81,40 @@ impl<S: Service> Busy<S> {
             keep_alive,
             now,
         };
-        self.respond(service, line, asked, response, unsent, reader)
-            .await
-    }
-
-    /// Sends a response and settles what its request left behind.
-    async fn respond(
-        &mut self,
-        service: &S,
-        line: &mut Line,
-        asked: Asked<'_>,
-        mut response: Response,
-        mut unsent: Unsent<S::Record>,
-        mut reader: Reader,
-    ) -> Next<S> {
+        let start = self.output.queued_total();
+        let mut unsent = Unsent {
+            record,
+            start,
+            head_end: start,
+            end: start,
+            request_bytes: self.heard.head_bytes,
+            outcome: None,
+        };
         if response.ending.close_unanswered {
             self.unsent.push(unsent);
             let _ = self.flush(service, line).await;
             return Next::Close;
         }
-        repair(&mut response);
-        let decided = encode::decide(asked, &response);
-        self.output
-            .write_with(|out| encode::head(asked, decided, &response, out));
+        let decided = self.begin_response(line, asked, &mut response);
         unsent.head_end = self.output.queued_total();
-        line.idle = response.ending.keep_alive_timeout;
+        if decided.framing == Framing::Upgrade {
+            unsent.end = unsent.head_end;
+            return self
+                .upgrade(service, line, unsent, response.upgrade.take())
+                .await;
+        }
         let pause = response
             .ending
             .send_timeout
             .unwrap_or(line.limits.send_timeout);
-        if decided.framing == Framing::Upgrade {
-            unsent.end = unsent.head_end;
-            return self.upgrade(service, line, unsent, response.upgrade).await;
-        }
-        unsent.outcome = self
-            .send(line, &mut reader, response.body, decided.framing, pause)
-            .await
-            .err();
+        let mut counted = Counted::new(decided.framing);
+        unsent.outcome = match self.send_now(&mut response.body, &mut counted) {
+            Some(result) => result.err(),
+            None => self
+                .send(line, &mut reader, &mut response.body, &mut counted, pause)
+                .await
+                .err(),
+        };
         unsent.end = self.output.queued_total();
         reader.collect(&line.connection, &mut self.input);
         unsent.request_bytes += reader.wire_bytes();
@@ -139,17 +123,33 @@ impl<S: Service> Busy<S> {
         if failed {
             return self.cut(service, line, decided.framing).await;
         }
-        if decided.keep_alive
-            && reader.is_settled()
-            && !self.input.is_empty()
-            && self.output.pending() < GATHER_MAX
-        {
+        let settled = decided.keep_alive && reader.is_settled();
+        if settled && !self.input.is_empty() && self.output.pending() < GATHER_MAX {
             return Next::Stay;
         }
         if self.flush(service, line).await.is_err() {
             return Next::Close;
         }
-        self.settle(line, reader, decided.keep_alive).await
+        if settled {
+            Next::Stay
+        } else {
+            self.settle(line, &mut reader, decided.keep_alive).await
+        }
+    }
+
+    /// Writes the head of a response.
+    fn begin_response(
+        &mut self,
+        line: &mut Line,
+        asked: Asked<'_>,
+        response: &mut Response,
+    ) -> Decided {
+        repair(response);
+        let decided = encode::decide(asked, response);
+        self.output
+            .write_with(|out| encode::head(asked, decided, response, out));
+        line.idle = response.ending.keep_alive_timeout;
+        decided
     }
 
     /// The content of a request, with the read half if there is any.

@@ -21,15 +21,15 @@ impl<S: Service> Busy<S> {
     pub(super) async fn settle(
         &mut self,
         line: &mut Line,
-        mut reader: Reader,
+        reader: &mut Reader,
         keep_alive: bool,
     ) -> Next<S> {
         if keep_alive {
             if reader.lent {
-                self.reclaim(line, &mut reader).await;
+                self.reclaim(line, reader).await;
             }
             if let Some(lent) = reader.unread.take() {
-                self.throw_away(line, &mut reader, lent).await;
+                self.throw_away(line, reader, lent).await;
             }
             if reader.is_settled() {
                 return Next::Stay;

@@ -8,14 +8,28 @@ use http_wire::head::{RequestHead, RequestParser};
 
 use super::encode::{self, Asked};
 use super::reader::Reader;
+use super::send::Counted;
 use super::{Busy, Failed, Line, Next, Unsent, finish};
 use crate::server::service::{Refusal, Service};
 
-/// A head that was read.
+/// The head that is being read.
 pub(super) struct Heard {
+    pub(super) parser: RequestParser,
     pub(super) head: RequestHead,
     pub(super) head_bytes: u64,
     pub(super) received: Instant,
+}
+
+impl Heard {
+    pub(super) fn new(line: &Line) -> Self {
+        let parser = RequestParser::new(line.limits.head.clone());
+        Self {
+            parser,
+            head: RequestHead::default(),
+            head_bytes: 0,
+            received: line.now,
+        }
+    }
 }
 
 enum Filled {
@@ -24,52 +38,57 @@ enum Filled {
     Late,
 }
 
+/// Why there is no head.
+enum Stopped {
+    Closed,
+    Refused(Refusal),
+}
+
 impl<S: Service> Busy<S> {
     /// Reads a request, has it answered and sends the answer (which may stay in `output` when more requests wait).
     pub(super) async fn request(&mut self, service: &S, line: &mut Line) -> Next<S> {
         match self.hear(service, line).await {
-            Ok(Some(heard)) => self.exchange(service, line, heard).await,
-            Ok(None) | Err(Stopped::Closed) => Next::Close,
-            Err(Stopped::Refused(refused)) => {
-                let (refusal, head) = *refused;
+            Ok(()) => self.exchange(service, line).await,
+            Err(Stopped::Closed) => Next::Close,
+            Err(Stopped::Refused(refusal)) => {
+                let head = std::mem::take(&mut self.heard.head);
                 self.refuse(service, line, &refusal, &head).await
             }
         }
     }
 
-    /// Reads a head; `None` when the client closed before it.
-    async fn hear(&mut self, service: &S, line: &mut Line) -> Result<Option<Heard>, Stopped> {
-        let mut heard = Heard {
-            head: RequestHead::default(),
-            head_bytes: 0,
-            received: line.touch(),
-        };
-        let mut parser = RequestParser::new(line.limits.head.clone());
+    /// Reads a head.
+    async fn hear(&mut self, service: &S, line: &mut Line) -> Result<(), Stopped> {
+        self.heard.received = line.touch();
         loop {
-            match parser.parse(self.input.unused(), &mut heard.head) {
+            match self
+                .heard
+                .parser
+                .parse(self.input.unused(), &mut self.heard.head)
+            {
                 Ok(Some(used)) => {
                     self.input.consume(used);
-                    heard.head_bytes = used as u64;
+                    self.heard.head_bytes = used as u64;
                     line.alarm.clear();
-                    return Ok(Some(heard));
+                    return Ok(());
                 }
                 Ok(None) => {}
-                Err(error) => return Err(Stopped::refused(Refusal::Head(error), heard.head)),
+                Err(error) => return Err(Stopped::Refused(Refusal::Head(error))),
             }
             if self.output.pending() > 0 || !self.unsent.is_empty() {
                 self.flush(service, line)
                     .await
                     .map_err(|_: Failed| Stopped::Closed)?;
             }
-            match self.fill(line, heard.received).await {
+            match self.fill(line).await {
                 Filled::Some => {}
-                Filled::End => return Ok(None),
-                Filled::Late => return Err(Stopped::refused(Refusal::Timeout, heard.head)),
+                Filled::End => return Err(Stopped::Closed),
+                Filled::Late => return Err(Stopped::Refused(Refusal::Timeout)),
             }
         }
     }
 
-    async fn fill(&mut self, line: &mut Line, received: Instant) -> Filled {
+    async fn fill(&mut self, line: &mut Line) -> Filled {
         poll_fn(|cx| {
             if let Poll::Ready(result) = self.input.poll_fill(cx, &line.socket) {
                 return Poll::Ready(if result.is_ok_and(|read| read > 0) {
@@ -79,10 +98,8 @@ impl<S: Service> Busy<S> {
                 });
             }
             if !line.alarm.is_set() {
-                match received.checked_add(line.limits.head_timeout) {
-                    Some(deadline) => line.alarm.set(deadline.into()),
-                    None => line.alarm.clear(),
-                }
+                line.alarm
+                    .set_from(self.heard.received, line.limits.head_timeout);
             }
             line.alarm.poll(cx).map(|()| Filled::Late)
         })
@@ -99,7 +116,7 @@ impl<S: Service> Busy<S> {
     ) -> Next<S> {
         let request_bytes = self.input.unused().len() as u64;
         let start = self.output.queued_total();
-        let Some((response, record)) = service.refuse(refusal, head, &line.connection) else {
+        let Some((mut response, record)) = service.refuse(refusal, head, &line.connection) else {
             let _ = self.flush(service, line).await;
             return Next::Close;
         };
@@ -122,16 +139,16 @@ impl<S: Service> Busy<S> {
                 .ending
                 .send_timeout
                 .unwrap_or(line.limits.send_timeout);
-            unsent.outcome = self
-                .send(
-                    line,
-                    &mut Reader::idle(),
-                    response.body,
-                    decided.framing,
-                    pause,
-                )
-                .await
-                .err();
+            let mut counted = Counted::new(decided.framing);
+            unsent.outcome = match self.send_now(&mut response.body, &mut counted) {
+                Some(result) => result.err(),
+                None => {
+                    let mut reader = Reader::idle();
+                    self.send(line, &mut reader, &mut response.body, &mut counted, pause)
+                        .await
+                        .err()
+                }
+            };
             unsent.end = self.output.queued_total();
         }
         self.unsent.push(unsent);
@@ -139,16 +156,5 @@ impl<S: Service> Busy<S> {
             finish::linger(line).await;
         }
         Next::Close
-    }
-}
-
-enum Stopped {
-    Closed,
-    Refused(Box<(Refusal, RequestHead)>),
-}
-
-impl Stopped {
-    fn refused(refusal: Refusal, head: RequestHead) -> Self {
-        Self::Refused(Box::new((refusal, head)))
     }
 }

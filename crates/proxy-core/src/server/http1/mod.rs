@@ -85,6 +85,7 @@ struct Line {
 
 /// What a connection holds between the first byte of a request and the last of its response.
 struct Busy<S: Service> {
+    heard: hear::Heard,
     input: Input,
     output: Output,
     /// Responses that are in `output`, in order.
@@ -188,6 +189,7 @@ impl Line {
 /// Serves requests until there is nothing more to read for a while.
 async fn busy<S: Service>(service: &S, line: &mut Line) -> Next<S> {
     let mut busy = Busy::<S> {
+        heard: hear::Heard::new(line),
         input: Input::default(),
         output: Output::default(),
         unsent: SmallVec::new(),
@@ -233,25 +235,25 @@ impl<S: Service> Busy<S> {
     /// connection ends, the others.
     fn report(&mut self, service: &S) {
         let written = self.output.written_total();
+        if self.unsent.len() == 1 {
+            if let Some(unsent) = self.unsent.pop() {
+                unsent.report(service, written);
+            }
+            return;
+        }
         for unsent in self.unsent.drain(..) {
-            let upto = |end: u64| written.min(end);
-            let sent = Sent {
-                bytes: upto(unsent.end) - unsent.start.min(written),
-                body_bytes: upto(unsent.end).saturating_sub(unsent.head_end),
-                request_bytes: unsent.request_bytes,
-                outcome: match unsent.outcome {
-                    Some(outcome) => outcome,
-                    None if written >= unsent.end => Outcome::Complete,
-                    None => Outcome::ClientGone,
-                },
-            };
-            service.sent(unsent.record, &sent);
+            unsent.report(service, written);
         }
     }
 
     /// Writes everything out and reports it.
     async fn flush(&mut self, service: &S, line: &mut Line) -> Result<(), Failed> {
-        let result = self.write_out(line, false, line.limits.send_timeout).await;
+        let written =
+            poll_fn(|cx| Poll::Ready(self.output.poll_flush(cx, &line.socket, false))).await;
+        let result = match written {
+            Poll::Ready(result) => result.map_err(|_| Failed::Gone),
+            Poll::Pending => self.write_out(line, false, line.limits.send_timeout).await,
+        };
         if let Err(failed) = &result {
             self.blame(*failed);
         }
@@ -298,6 +300,24 @@ impl<S: Service> Busy<S> {
             line.alarm.clear();
         }
         result
+    }
+}
+
+impl<R> Unsent<R> {
+    /// Tells the service; `written` counts all bytes written by the connection.
+    fn report<S: Service<Record = R>>(self, service: &S, written: u64) {
+        let upto = written.min(self.end);
+        let sent = Sent {
+            bytes: upto.saturating_sub(self.start),
+            body_bytes: upto.saturating_sub(self.head_end),
+            request_bytes: self.request_bytes,
+            outcome: match self.outcome {
+                Some(outcome) => outcome,
+                None if written >= self.end => Outcome::Complete,
+                None => Outcome::ClientGone,
+            },
+        };
+        service.sent(self.record, &sent);
     }
 }
 

@@ -23,25 +23,52 @@ const SENDFILE_MAX: u64 = 512 * 1024;
 const STREAM_GATHER: usize = 64 * 1024;
 
 impl<S: Service> Busy<S> {
-    /// Sends the content; the end of it may stay in `output`.
+    /// Puts content that is in memory into `output`; `None` when it takes more than that to send it.
+    pub(super) fn send_now(
+        &mut self,
+        body: &mut Body,
+        counted: &mut Counted,
+    ) -> Option<Result<(), Outcome>> {
+        if matches!(counted.framing, Framing::Nothing | Framing::Upgrade) {
+            return Some(Ok(()));
+        }
+        let pushed = match body {
+            Body::Empty => Ok(()),
+            Body::Bytes(bytes) => counted.push(std::mem::take(bytes), &mut self.output),
+            Body::File(file)
+                if counted.left() == Some(file.len()) && file.len() <= FILE_COPY_MAX =>
+            {
+                match self
+                    .output
+                    .write_with(|out| file.read_now(FILE_COPY_MAX as usize, out))
+                {
+                    Ok(read) => counted.count(read as u64),
+                    Err(error) => return Some(Err(failed(error))),
+                }
+                if !file.is_empty() {
+                    return None;
+                }
+                Ok(())
+            }
+            Body::File(_) | Body::Stream(_) => return None,
+        };
+        Some(pushed.and_then(|()| counted.end(&mut self.output)))
+    }
+
+    /// Sends the content that [`Busy::send_now`] left; the end of it may stay in `output`.
     pub(super) async fn send(
         &mut self,
         line: &mut Line,
         reader: &mut Reader,
-        body: Body,
-        framing: Framing,
+        body: &mut Body,
+        counted: &mut Counted,
         pause: Duration,
     ) -> Result<(), Outcome> {
-        if matches!(framing, Framing::Nothing | Framing::Upgrade) {
-            return Ok(());
-        }
-        let mut counted = Counted::new(framing);
         match body {
-            Body::Empty => {}
-            Body::Bytes(bytes) => counted.push(bytes, &mut self.output)?,
-            Body::File(file) => self.send_file(line, file, &mut counted, pause).await?,
+            Body::Empty | Body::Bytes(_) => return Ok(()),
+            Body::File(file) => self.send_file(line, file, counted, pause).await?,
             Body::Stream(stream) => {
-                self.send_stream(line, reader, stream, &mut counted, pause)
+                self.send_stream(line, reader, stream, counted, pause)
                     .await?;
             }
         }
@@ -51,30 +78,19 @@ impl<S: Service> Busy<S> {
     async fn send_file(
         &mut self,
         line: &mut Line,
-        mut file: FileBody,
+        file: &mut FileBody,
         counted: &mut Counted,
         pause: Duration,
     ) -> Result<(), Outcome> {
-        // The framing of a file is its length, unless the service promised another.
-        let total = file.len();
-        let sound = counted.left() == Some(total);
-        if sound && total <= FILE_COPY_MAX {
-            let read = self
-                .output
-                .write_with(|out| file.read_now(total as usize, out))
-                .map_err(failed)?;
-            counted.count(read as u64);
-        }
-        if !sound || !line.socket.can_sendfile() {
+        // The kernel sends the whole file or nothing: a length that the service promised otherwise needs counting.
+        if counted.left() != Some(file.len()) || !line.socket.can_sendfile() {
             return self.send_chunks(line, file, counted, pause).await;
         }
-        if !file.is_empty() {
-            self.write_out(line, true, pause)
-                .await
-                .map_err(Outcome::from)?;
-        }
+        self.write_out(line, true, pause)
+            .await
+            .map_err(Outcome::from)?;
         while !file.is_empty() {
-            let sent = self.send_file_part(line, &mut file, pause).await?;
+            let sent = self.send_file_part(line, file, pause).await?;
             counted.count(sent);
             self.output.count_direct(sent);
         }
@@ -88,15 +104,17 @@ impl<S: Service> Busy<S> {
         file: &mut FileBody,
         pause: Duration,
     ) -> Result<u64, Outcome> {
+        let rest = file.len();
         let resident = poll_fn(|cx| file.poll_resident(cx, SENDFILE_MAX))
             .await
             .map_err(failed)?;
         let result = poll_fn(|cx| {
             let sent = match file.part() {
-                Some(Part::Bytes(bytes)) => {
-                    line.socket
-                        .poll_write(cx, &[std::io::IoSlice::new(bytes)], true)
-                }
+                Some(Part::Bytes(bytes)) => line.socket.poll_write(
+                    cx,
+                    &[std::io::IoSlice::new(bytes)],
+                    rest > bytes.len() as u64,
+                ),
                 Some(Part::File { fd, offset, len }) => {
                     line.socket
                         .poll_sendfile(cx, fd, offset, resident.min(len) as usize)
@@ -129,7 +147,7 @@ impl<S: Service> Busy<S> {
     async fn send_chunks(
         &mut self,
         line: &mut Line,
-        mut file: FileBody,
+        file: &mut FileBody,
         counted: &mut Counted,
         pause: Duration,
     ) -> Result<(), Outcome> {
@@ -149,7 +167,7 @@ impl<S: Service> Busy<S> {
         &mut self,
         line: &mut Line,
         reader: &mut Reader,
-        mut stream: BoxStream,
+        stream: &mut BoxStream,
         counted: &mut Counted,
         pause: Duration,
     ) -> Result<(), Outcome> {
@@ -160,7 +178,7 @@ impl<S: Service> Busy<S> {
                 let state = if ended {
                     Gathered::End
                 } else {
-                    gather(cx, &mut stream, counted, &mut self.output)?
+                    gather(cx, stream, counted, &mut self.output)?
                 };
                 ended = state == Gathered::End;
                 if ended && self.output.pending() < STREAM_GATHER {
@@ -223,15 +241,15 @@ fn gather(
 }
 
 /// Content, framed and counted against what the head promised.
-struct Counted {
+pub(super) struct Counted {
     framing: Framing,
     promised: u64,
     sent: u64,
-    trailers: Option<http::HeaderMap>,
+    trailers: Option<Box<http::HeaderMap>>,
 }
 
 impl Counted {
-    fn new(framing: Framing) -> Self {
+    pub(super) fn new(framing: Framing) -> Self {
         let promised = if let Framing::Length(length) = framing {
             length
         } else {
@@ -280,10 +298,10 @@ impl Counted {
     }
 
     fn trailers(&mut self, frame: Frame<Bytes>) {
-        self.trailers = frame.into_trailers().ok();
+        self.trailers = frame.into_trailers().ok().map(Box::new);
     }
 
-    fn end(self, output: &mut Output) -> Result<(), Outcome> {
+    fn end(&self, output: &mut Output) -> Result<(), Outcome> {
         match self.framing {
             Framing::Length(promised) if self.sent < promised => {
                 Err(Outcome::BodyFailed(BodyError::Incomplete(format!(
@@ -292,9 +310,9 @@ impl Counted {
                 ))))
             }
             Framing::Chunked => {
-                match self.trailers {
+                match &self.trailers {
                     None => output.push_slice(b"0\r\n\r\n"),
-                    Some(trailers) => output.write_with(|out| encode::trailers(&trailers, out)),
+                    Some(trailers) => output.write_with(|out| encode::trailers(trailers, out)),
                 }
                 Ok(())
             }
