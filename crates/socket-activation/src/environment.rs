@@ -72,6 +72,16 @@ pub enum TakeError {
         /// Its number.
         fd: i32,
     },
+    /// A descriptor that was asked for by its number cannot be taken over.
+    #[error(
+        "descriptor {fd} cannot be taken over: {reason}; open it in whatever starts this process (systemd, a shell)"
+    )]
+    NotInherited {
+        /// Its number.
+        fd: i32,
+        /// Why.
+        reason: &'static str,
+    },
     /// The kernel would not tell about a descriptor, or not mark it close-on-exec.
     #[error("descriptor {fd} of LISTEN_FDS cannot be examined: {source}")]
     Examine {

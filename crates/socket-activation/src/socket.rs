@@ -3,13 +3,15 @@
 use std::fmt;
 use std::io;
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::net::{AddressFamily, SocketType, ipproto, sockopt};
 
-use crate::Address;
+use crate::sockets::check_inherited;
+use crate::{Address, FIRST_FD, TakeError};
 
 /// What a descriptor is, as the kernel tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -109,6 +111,33 @@ impl Socket {
             address,
             fd,
         })
+    }
+
+    /// Takes over a descriptor by its number that whoever started this process left open, without any announcement
+    /// (`--bind fd://5`). Its index counts from 3, its name is empty.
+    ///
+    /// # Errors
+    /// [`TakeError::NotInherited`] when it is not open, or was opened or taken by this process itself (then it is
+    /// close-on-exec); [`TakeError::Examine`].
+    pub fn inherited(fd: RawFd) -> Result<Self, TakeError> {
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = |reason| Err(TakeError::NotInherited { fd, reason });
+        if fd < FIRST_FD {
+            return refused("numbers below 3 are the standard streams");
+        }
+        match check_inherited(fd, 1) {
+            Err(TakeError::NotOpen { .. }) => return refused("it is not open"),
+            Err(TakeError::OpenedHere { .. }) => {
+                return refused("this process opened it, or took it before");
+            }
+            other => other?,
+        }
+        // SAFETY: `fd` is open and came through exec, because it lacks the close-on-exec mark; from here on it has the
+        // mark, so it cannot be taken a second time.
+        let owned = unsafe { OwnedFd::from_raw_fd(fd) };
+        let index = (fd - FIRST_FD) as usize;
+        Self::examine(index, "", owned).map_err(|source| TakeError::Examine { fd, source })
     }
 
     /// Place in the announcement, from 0; `number - 3`. Stays the same when others are taken out.

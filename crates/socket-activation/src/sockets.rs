@@ -163,7 +163,7 @@ impl IntoIterator for Sockets {
     }
 }
 
-fn check_inherited(fd: i32, fds: usize) -> Result<(), TakeError> {
+pub(crate) fn check_inherited(fd: i32, fds: usize) -> Result<(), TakeError> {
     // SAFETY: only used for one fcntl that fails with EBADF when the number is not open.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
     match fcntl_getfd(borrowed) {

@@ -190,3 +190,20 @@ fn a_false_announcement_is_reported_with_the_number() {
     let words = text(&Command::new("sh").args(["-c", &script]).output().unwrap());
     assert!(words.contains("number 4 is not open"), "{words}");
 }
+
+#[test]
+fn a_descriptor_is_taken_over_by_its_number() {
+    let script = format!("exec 6>&-; exec {PROBE} number 5</dev/null");
+    let words = text(&Command::new("sh").args(["-c", &script]).output().unwrap());
+    let lines: Vec<_> = words.lines().skip(1).collect();
+    assert_eq!(lines[0], "5: index 2, no socket");
+    assert!(
+        lines[1].contains("this process opened it, or took it before"),
+        "{words}"
+    );
+    assert!(
+        lines[2].contains("descriptor 6 cannot be taken over: it is not open"),
+        "{words}"
+    );
+    assert!(lines[3].contains("standard streams"), "{words}");
+}

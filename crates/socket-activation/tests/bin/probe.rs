@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use socket_activation::{Notifier, Sockets, Watchdog};
+use socket_activation::{Notifier, Socket, Sockets, Watchdog};
 
 fn main() {
     let task = std::env::args().nth(1).unwrap_or_default();
@@ -28,6 +28,7 @@ fn main() {
         "arguments" => println!("{:?}", std::env::args().collect::<Vec<_>>()),
         "folder" => println!("{}", std::env::current_dir().unwrap().display()),
         "greet" => greet(&mut sockets).unwrap(),
+        "number" => take_number(),
         "read" => read(&mut sockets).unwrap(),
         "notify" => notify(),
         "watchdog" => println!("{:?}", Watchdog::from_env().unwrap().map(|w| w.interval())),
@@ -49,6 +50,19 @@ fn report_variables() {
         .collect();
     found.sort();
     println!("variables: {}", found.join(" "));
+}
+
+/// Takes descriptor 5, which nobody announced.
+fn take_number() {
+    for fd in [5, 5, 6, -1] {
+        match Socket::inherited(fd) {
+            Ok(socket) => {
+                println!("{fd}: index {}, {}", socket.index(), socket.kind());
+                std::mem::forget(socket);
+            }
+            Err(error) => println!("{fd}: {error}"),
+        }
+    }
 }
 
 /// Answers one connection on the first listener.
