@@ -1,8 +1,10 @@
 //! The listeners of a server, from one configuration to the next: what stays is not touched, so nobody is refused.
 
+use std::net::Ipv6Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::net::listen;
+use rustix::net::sockopt::ipv6_v6only;
 use socket_activation::{Address, Socket, Sockets};
 
 use super::{BindError, BindOptions, SocketFile, bind_one, tune};
@@ -84,7 +86,9 @@ impl Listener {
     }
 
     fn inherit(wanted: &Wanted, sockets: &mut Sockets) -> Option<Self> {
-        let first = sockets.take_listener(&wanted.address)?;
+        let first = sockets
+            .take_listener(&wanted.address)
+            .or_else(|| both_families(&wanted.address, sockets))?;
         let address = first.address().clone();
         let mut fds = vec![first.into_fd()];
         while fds.len() < copies(wanted) {
@@ -101,6 +105,23 @@ impl Listener {
             inherited: true,
         })
     }
+}
+
+/// `ListenStream=80` of a `.socket` unit is one socket for IPv6 and IPv4; it serves a wanted `0.0.0.0:80`, unless the
+/// configuration takes `[::]:80` before.
+fn both_families(wanted: &Address, sockets: &mut Sockets) -> Option<Socket> {
+    let inet = wanted
+        .inet()
+        .filter(|inet| inet.is_ipv4() && inet.ip().is_unspecified())?;
+    let six = Address::Inet((Ipv6Addr::UNSPECIFIED, inet.port()).into());
+    let found = sockets
+        .iter()
+        .find(|socket| socket.is_listener() && *socket.address() == six)?;
+    if ipv6_v6only(found).unwrap_or(true) {
+        return None;
+    }
+    let index = found.index();
+    sockets.take_index(index)
 }
 
 /// Several sockets at one address make sense for TCP only.

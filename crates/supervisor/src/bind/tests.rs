@@ -275,6 +275,22 @@ fn sockets_that_were_handed_over_are_taken_by_address_and_their_files_stay() {
 }
 
 #[test]
+fn a_socket_for_both_families_serves_the_ipv4_wildcard() {
+    for (v6_only, inherited) in [(false, true), (true, false)] {
+        let options = BindOptions {
+            v6_only,
+            ..BindOptions::default()
+        };
+        let (six, _) = bind_one(&"[::]:0".parse().unwrap(), &options).unwrap();
+        let four = Address::Inet(SocketAddr::from(([0, 0, 0, 0], inet(&six).port())));
+        let mut sockets = Sockets::from_fds([("web".to_owned(), six)]).unwrap();
+        let mut listeners = Listeners::new();
+        listeners.apply(&[Wanted::new(four)], &mut sockets).unwrap();
+        assert_eq!(listeners.iter().next().unwrap().is_inherited(), inherited);
+    }
+}
+
+#[test]
 fn files_change_hands_with_the_sockets() {
     let (_folder, path, unix) = folder();
     let mut old = Listeners::new();

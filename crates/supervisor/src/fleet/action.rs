@@ -174,8 +174,8 @@ pub enum Notice {
     ReloadFailed {
         /// The generation that failed.
         generation: Generation,
-        /// The worker that decided it.
-        worker: WorkerId,
+        /// The worker that decided it, if it was one.
+        worker: Option<WorkerId>,
         /// How it was lost.
         death: Death,
     },

@@ -79,7 +79,9 @@ pub struct Fleet {
     workers: BTreeMap<WorkerId, Worker>,
     current: Line,
     next: Option<Line>,
-    reload_again: bool,
+    /// Another reload is to follow the present one, with this many workers.
+    reload_again: Option<usize>,
+    started: bool,
     stopping: Option<(Ending, Outcome)>,
     stopped: bool,
     /// Generations that were not disbanded yet.
@@ -100,7 +102,8 @@ impl Fleet {
             workers: BTreeMap::new(),
             current: Line::new(generation, 0),
             next: None,
-            reload_again: false,
+            reload_again: None,
+            started: false,
             stopping: None,
             stopped: false,
             generations: BTreeSet::from([generation]),
@@ -115,6 +118,7 @@ impl Fleet {
     /// Spawns the first generation.
     pub fn start(&mut self, now: Instant) {
         if self.stopping.is_none() {
+            self.started = true;
             self.current.grow(self.target);
             self.settle(now);
         }
@@ -123,19 +127,36 @@ impl Fleet {
     /// Brings up a new generation; the current one retires when all of it is ready, and serves on if that fails.
     /// Asked during a reload, another one follows it.
     pub fn reload(&mut self, now: Instant) {
+        self.reload_to(self.target, now);
+    }
+
+    /// Like [`Fleet::reload`], with another number of workers in the new generation.
+    pub fn reload_to(&mut self, workers: usize, now: Instant) {
         if self.stopping.is_some() {
             return;
         }
         if self.next.is_some() {
-            self.reload_again = true;
+            self.reload_again = Some(workers);
             return;
         }
+        self.target = workers;
         self.last_generation += 1;
         let generation = Generation(self.last_generation);
         self.generations.insert(generation);
-        self.next = Some(Line::new(generation, self.target));
+        self.next = Some(Line::new(generation, workers));
         self.tell(Notice::Reloading { generation });
         self.settle(now);
+    }
+
+    /// Says that a generation cannot be brought up, whatever its workers try: its template failed, say. Has no effect
+    /// on a generation that was complete once; `false` then.
+    pub fn condemn(&mut self, generation: Generation, death: Death, now: Instant) -> bool {
+        let hopeless = self.line_of(generation).is_some_and(|line| !line.complete);
+        if hopeless && self.stopping.is_none() {
+            self.fail(generation, None, death, now);
+            self.settle(now);
+        }
+        hopeless
     }
 
     /// Changes the number of workers; 0 rests the fleet until the next change.
@@ -144,6 +165,7 @@ impl Fleet {
         if self.stopping.is_some() {
             return;
         }
+        self.reload_again = self.reload_again.map(|_| target);
         let mut removed = self.current.shrink(target);
         self.current.grow(target);
         if let Some(next) = &mut self.next {
@@ -403,14 +425,11 @@ impl Fleet {
 
     /// Notices generations of which every seat is ready for the first time.
     fn complete(&mut self, now: Instant) {
-        let workers = self.target;
-        if !self.current.complete
-            && self.current.seats.len() == workers
-            && self.serves(&self.current)
-        {
+        if !self.current.complete && self.started && self.serves(&self.current) {
             self.current.complete = true;
+            let (generation, workers) = (self.current.generation, self.current.seats.len());
             self.tell(Notice::Started {
-                generation: self.current.generation,
+                generation,
                 workers,
             });
         }
@@ -433,11 +452,11 @@ impl Fleet {
             return;
         };
         line.complete = true;
-        let generation = line.generation;
+        let (generation, workers) = (line.generation, line.seats.len());
         self.current = line;
         self.tell(Notice::Reloaded {
             generation,
-            workers: self.target,
+            workers,
         });
         self.end_where(Ending::Graceful, now, |worker| {
             worker.generation != generation
@@ -446,8 +465,8 @@ impl Fleet {
     }
 
     fn next_reload(&mut self, now: Instant) {
-        if std::mem::take(&mut self.reload_again) {
-            self.reload(now);
+        if let Some(workers) = self.reload_again.take() {
+            self.reload_to(workers, now);
         }
     }
 
@@ -509,14 +528,21 @@ impl Fleet {
             respawn_in,
         });
         if failed {
-            self.fail(worker.generation, id, death, now);
+            self.fail(worker.generation, Some(id), death, now);
         }
     }
 
     /// A generation that was never complete cannot be brought up.
-    fn fail(&mut self, generation: Generation, worker: WorkerId, death: Death, now: Instant) {
+    fn fail(
+        &mut self,
+        generation: Generation,
+        worker: Option<WorkerId>,
+        death: Death,
+        now: Instant,
+    ) {
         match self.next.take() {
             Some(next) if next.generation == generation => {
+                self.target = self.current.seats.len();
                 self.tell(Notice::ReloadFailed {
                     generation,
                     worker,
@@ -541,7 +567,7 @@ impl Fleet {
             none => *none = Some((ending, outcome)),
         }
         self.next = None;
-        self.reload_again = false;
+        self.reload_again = None;
         self.current.seats.clear();
         self.end_where(ending, now, |_| true);
         if ending == Ending::Graceful {

@@ -302,7 +302,7 @@ fn a_reload_onto_broken_code_is_given_up_and_the_old_generation_serves_on() {
     assert_eq!((machine.serving(), machine.fewest), (old, 3));
     let failed = Notice::ReloadFailed {
         generation: Generation(2),
-        worker: machine.spawned[9].1,
+        worker: Some(machine.spawned[9].1),
         death: Death::Exited(Exit::Code(1)),
     };
     assert!(machine.notices.contains(&failed), "{:?}", machine.notices);
@@ -387,6 +387,39 @@ fn a_start_that_does_not_succeed_is_given_up_with_the_workers_own_code() {
         // The seat that fails first ends it; the last order for the other one may be taken back.
         assert!((5..=6).contains(&machine.spawned.len()), "{manners:?}");
     }
+}
+
+#[test]
+fn a_reload_may_change_the_size_and_a_failed_one_does_not() {
+    let mut machine = Machine::running(2);
+    machine.fleet.reload_to(4, machine.now);
+    machine.run(1000);
+    assert_eq!((machine.fleet.serving(), machine.fleet.target()), (4, 4));
+    machine.manners = BROKEN;
+    machine.fleet.reload_to(1, machine.now);
+    machine.run(5000);
+    assert_eq!((machine.fleet.serving(), machine.fleet.target()), (4, 4));
+}
+
+#[test]
+fn a_generation_without_hope_is_given_up_before_it_has_a_worker() {
+    let death = Death::Exited(Exit::Code(4));
+    let mut machine = Machine::running(2);
+    machine.fleet.reload(machine.now);
+    assert!(machine.fleet.condemn(Generation(2), death, machine.now));
+    machine.run(1000);
+    assert_eq!((machine.spawned.len(), machine.fleet.serving()), (2, 2));
+    assert!(
+        !machine.fleet.condemn(Generation(1), death, machine.now),
+        "it was complete"
+    );
+    assert_eq!(machine.outcome, None);
+
+    let mut machine = Machine::new(2, Policy::default());
+    machine.fleet.start(machine.now);
+    machine.fleet.condemn(Generation(1), death, machine.now);
+    machine.run(1000);
+    assert_eq!(machine.outcome.map(Outcome::exit_code), Some(4));
 }
 
 #[test]
@@ -625,6 +658,7 @@ fn what_does_not_exist_yet_is_cancelled() {
 enum Deed {
     Run(u64),
     Reload,
+    ReloadTo(usize),
     Scale(usize),
     Kill(usize),
     Leave(usize),
@@ -644,6 +678,7 @@ fn deeds() -> impl Strategy<Value = Vec<Deed>> {
         4 => (1u64..3000).prop_map(Deed::Run),
         1 => (1u64..100_000).prop_map(Deed::Run),
         2 => Just(Deed::Reload),
+        1 => (0usize..6).prop_map(Deed::ReloadTo),
         1 => (0usize..6).prop_map(Deed::Scale),
         2 => (0usize..6).prop_map(Deed::Kill),
         1 => (0usize..6).prop_map(Deed::Leave),
@@ -660,6 +695,7 @@ impl Machine {
         match deed {
             Deed::Run(millis) => self.run(*millis),
             Deed::Reload => self.fleet.reload(self.now),
+            Deed::ReloadTo(workers) => self.fleet.reload_to(*workers, self.now),
             Deed::Scale(workers) => self.fleet.scale(*workers, self.now),
             Deed::Kill(number) => pick(*number)
                 .into_iter()

@@ -72,7 +72,8 @@ pub trait Program {
     /// A generation has no worker left and gets none: its template, say, may go.
     fn on_disband(&mut self, _generation: Generation, _master: &mut Master) {}
 
-    /// A child that is no worker ended: a template, a new binary, an orphan.
+    /// A child that is no worker (as far as is known) ended: a template, a new binary, an orphan. Compare the number
+    /// with those of your own; the end of a worker whose start was not reported yet is shown here too.
     fn on_child(&mut self, _pid: Pid, _exit: Exit, _master: &mut Master) {}
 
     /// Descriptors of the program's own to wait for, each with a number that [`Program::on_source`] gets.
@@ -210,6 +211,17 @@ impl Master {
         self.fleet.reload(Instant::now());
     }
 
+    /// Brings up a new generation of another size; see [`Fleet::reload_to`].
+    pub fn reload_to(&mut self, workers: usize) {
+        self.fleet.reload_to(workers, Instant::now());
+    }
+
+    /// A generation cannot be brought up (its template failed); see [`Fleet::condemn`].
+    pub fn condemn(&mut self, generation: Generation, exit: Exit) -> bool {
+        self.fleet
+            .condemn(generation, crate::Death::Exited(exit), Instant::now())
+    }
+
     /// Changes the number of workers.
     pub fn scale(&mut self, workers: usize) {
         self.fleet.scale(workers, Instant::now());
@@ -275,6 +287,11 @@ impl Master {
                 let _ = kill_process(pid, signal);
             }
         }
+    }
+
+    /// Sends a signal to one worker, if it has a process.
+    pub fn signal_worker(&self, worker: WorkerId, signal: Signal) {
+        self.signal(worker, signal);
     }
 
     /// The process of a worker that was to come [`Spawned::Later`] exists now.
