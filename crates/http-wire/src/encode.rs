@@ -5,7 +5,7 @@
 
 use http::{Method, StatusCode};
 
-use crate::fields::{self, Fields};
+use crate::fields::{self, FieldName, Fields};
 use crate::head::{RequestHead, ResponseHead};
 use crate::reason::reason;
 use crate::scan;
@@ -129,7 +129,33 @@ pub fn status_line_with(
 /// Appends all fields, a line each.
 #[inline]
 pub fn fields(fields: &Fields, out: &mut Vec<u8>) {
-    fields.write_to(out);
+    fields.write_where(|_, _| true, out);
+}
+
+/// Appends the fields for which the function says so, a line each: how an intermediary leaves out what is meant for itself.
+///
+/// ```
+/// use http_wire::{Fields, connection::HOP_BY_HOP, encode};
+///
+/// let mut fields = Fields::new();
+/// fields.append("Connection", "close")?;
+/// fields.append("Accept", "*/*")?;
+/// let mut out = Vec::new();
+/// encode::fields_where(&fields, |name, _| name.known().is_none_or(|known| !HOP_BY_HOP.contains(known)), &mut out);
+/// assert_eq!(out, b"Accept: */*\r\n");
+/// # Ok::<(), http_wire::FieldError>(())
+/// ```
+#[inline]
+pub fn fields_where(
+    fields: &Fields,
+    mut keep: impl FnMut(FieldName<'_>, &[u8]) -> bool,
+    out: &mut Vec<u8>,
+) {
+    let wanted = |fields: &Fields, entry: &fields::Entry| {
+        let (name, value) = fields.view(entry);
+        keep(name, value)
+    };
+    fields.write_where(wanted, out);
 }
 
 /// Appends one field line without making a [`Fields`] for it.

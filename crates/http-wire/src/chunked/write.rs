@@ -1,5 +1,6 @@
 //! Writes the chunked coding.
 
+use crate::encode;
 use crate::fields::Fields;
 
 /// The end of chunked content without trailers.
@@ -75,6 +76,6 @@ pub fn write_chunk(data: &[u8], out: &mut Vec<u8>) {
 /// Appends the last chunk, the trailers and the empty line. With no trailers that is [`LAST_CHUNK`].
 pub fn finish(trailers: &Fields, out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n");
-    trailers.write_to(out);
+    encode::fields(trailers, out);
     out.extend_from_slice(CHUNK_END);
 }

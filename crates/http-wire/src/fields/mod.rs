@@ -291,10 +291,36 @@ impl Fields {
         }
     }
 
-    /// Writes every line as `name: value CR LF`. Neighbours that already lie like that are copied together.
-    pub(crate) fn write_to(&self, out: &mut Vec<u8>) {
+    /// Adds the lines of another list for which the function says so, as they are. They need no second check.
+    ///
+    /// # Errors
+    /// [`FieldError::TooLarge`] when the list is full; some lines may have been added then.
+    pub fn extend_where(
+        &mut self,
+        other: &Fields,
+        mut keep: impl FnMut(FieldName<'_>, &[u8]) -> bool,
+    ) -> Result<(), FieldError> {
+        for entry in &other.entries {
+            let (name, value) = other.view(entry);
+            if keep(name, value) {
+                self.push(name.as_bytes(), entry.known, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the wanted lines as `name: value CR LF`. Neighbours that already lie like that are copied together.
+    #[inline]
+    pub(crate) fn write_where(
+        &self,
+        mut wanted: impl FnMut(&Fields, &Entry) -> bool,
+        out: &mut Vec<u8>,
+    ) {
         let mut run = 0..0;
         for entry in &self.entries {
+            if !wanted(self, entry) {
+                continue;
+            }
             let start = entry.name_start as usize;
             if entry.framed && start == run.end {
                 run.end = entry.value_end() + 2;
@@ -383,7 +409,7 @@ impl Fields {
     }
 
     #[inline]
-    fn view(&self, entry: &Entry) -> (FieldName<'_>, &[u8]) {
+    pub(crate) fn view(&self, entry: &Entry) -> (FieldName<'_>, &[u8]) {
         (
             FieldName::new(self.name_of(entry), entry.known),
             self.value_of(entry),

@@ -144,3 +144,23 @@ fn iterates_from_both_ends() {
     assert_eq!(fields.iter().len(), 2);
     assert_eq!(fields.iter().next_back().unwrap().0, "b");
 }
+
+#[test]
+fn parts_of_a_list_are_written_and_copied() {
+    let mut fields = of(&[
+        ("a", "1"),
+        ("b", "2"),
+        ("Host", "h"),
+        ("c", "3"),
+        ("d", "4"),
+    ]);
+    fields.remove("d");
+    let keep = |name: FieldName<'_>, value: &[u8]| name != "b" && value != b"3";
+    let mut out = Vec::new();
+    encode::fields_where(&fields, keep, &mut out);
+    assert_eq!(out, b"a: 1\r\nHost: h\r\n");
+    let mut copy = of(&[("z", "0")]);
+    copy.extend_where(&fields, keep).unwrap();
+    assert_eq!(wire(&copy), "z: 0\r\na: 1\r\nHost: h\r\n");
+    assert_eq!(copy.get(Known::Host), Some(&b"h"[..]));
+}
