@@ -1,0 +1,370 @@
+"""The template: carries out the master's orders, and forks workers. One thread, one order after the other."""
+
+import json
+import os
+import signal
+import sys
+import traceback
+
+from viaduct_worker import native
+from viaduct_worker.application import AppImportError, Watcher, failing, load
+from viaduct_worker.config import Failure, plain, read, resolve_hooks
+from viaduct_worker.faces import Config, Log, Request, Response, Server, Worker, flush_standard_streams, set_title
+
+IGNORED = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "TTIN", "TTOU", "WINCH", "TSTP")
+
+
+class State:
+    """What the orders so far have made."""
+
+    raw = {}
+    cfg = server = uri = application = worker = watcher = None
+
+
+def ignore_signals():
+    """Signals are the master's business. Not SIG_IGN, which programs that an application starts would inherit."""
+    for name in IGNORED:
+        signal.signal(getattr(signal, "SIG" + name), lambda number, frame: None)
+    signal.set_wakeup_fd(-1)
+
+
+def handle(text):
+    """Carries out an order; both it and the answer are JSON."""
+    order = json.loads(text)
+    try:
+        answer = ORDERS[order["order"]](order)
+    except Failure as failure:
+        answer = failure.answer()
+    except BaseException as error:
+        message = "%s: %s" % (type(error).__name__, error)
+        answer = Failure("protocol", message, traceback.format_exc()).answer()
+    flush_standard_streams()
+    return json.dumps(answer)
+
+
+def read_config(order):
+    location, values, State.raw = read(order["location"], order["names"], order["hooks"])
+    return {"answer": "config", "location": location, "values": values}
+
+
+def settle(order):
+    settings = order["settings"]
+    try:
+        hooks = resolve_hooks(State.raw, dict(native.HOOKS))
+        State.cfg = cfg = Config(settings, hooks)
+        os.environ.update(cfg.env)
+        enter(cfg)
+        log = Log(settings.get("loglevel", "info"), native.write_log)
+    except Failure:
+        raise
+    except Exception as error:
+        raise Failure("settle", "%s: %s" % (type(error).__name__, error), traceback.format_exc()) from None
+    State.server = Server(cfg, log, os.getppid())
+    State.uri = order["application"]
+    set_title("gunicorn: template [%s]" % (cfg.proc_name or State.uri))
+    if settings.get("preload_app"):
+        load_application(None)
+        share_pages()
+    return {"answer": "settled"}
+
+
+def enter(cfg):
+    if cfg.chdir:
+        os.chdir(cfg.chdir)
+    directory = cfg.chdir or os.getcwd()
+    if directory not in sys.path:
+        sys.path.insert(0, directory)
+    for path in (cfg.pythonpath or "").split(","):
+        path = path and os.path.abspath(path)
+        if path and path not in sys.path:
+            sys.path.insert(0, path)
+
+
+def load_application(order):
+    try:
+        State.application = load(State.uri)
+    except AppImportError as error:
+        raise Failure("application", str(error), None, 4) from None
+    except BaseException as error:
+        message = "".join(traceback.format_exception_only(type(error), error)).strip()
+        raise Failure("application", message.splitlines()[-1], traceback.format_exc(), 3) from None
+    return {"answer": "loaded"}
+
+
+def share_pages():
+    """What is alive now will be for ever: keeps the collector from writing to pages that workers share."""
+    import gc
+
+    gc.collect()
+    gc.freeze()
+
+
+def run_hook(order):
+    server, cfg, name = State.server, State.cfg, order["hook"]
+    arguments = (server,)
+    if name == "nworkers_changed":
+        server.num_workers = order["new"]
+        arguments = (server, order["new"], order["old"])
+    elif name == "when_ready":
+        server.LISTENERS = order["listeners"]
+    return call_hook(cfg, name, *arguments)
+
+
+def child_exit(order):
+    worker = State.server.WORKERS.pop(order["pid"], None)
+    if worker is None:
+        worker = Worker(order["age"], State.server)
+        worker.pid = order["pid"]
+    worker.alive = False
+    return call_hook(State.cfg, "child_exit", State.server, worker)
+
+
+def call_hook(cfg, name, *arguments):
+    try:
+        getattr(cfg, name)(*arguments)
+    except BaseException as error:
+        message = "hook %s failed: %s: %s" % (name, type(error).__name__, error)
+        raise Failure("hook", message, traceback.format_exc()) from None
+    return {"answer": "hook_done"}
+
+
+ORDERS = {
+    "read_config": read_config,
+    "settle": settle,
+    "load_application": load_application,
+    "hook": run_hook,
+    "child_exit": child_exit,
+}
+
+
+def fork(age):
+    """Forks a worker. Gives its process id in the template and 0 in the worker, whose parent will be the master."""
+    server = State.server
+    worker = Worker(age, server)
+    server.worker_age = max(server.worker_age, age)
+    try:
+        server.cfg.pre_fork(server, worker)
+        flush_standard_streams()
+        pid = fork_away()
+    except Exception as error:
+        message = "%s: %s" % (type(error).__name__, error)
+        raise Failure("fork", message, traceback.format_exc()) from None
+    if pid:
+        worker.pid = pid
+        server.WORKERS[pid] = worker
+    else:
+        worker.pid = os.getpid()
+        State.worker = worker
+    return pid
+
+
+def fork_away():
+    reader, writer = os.pipe()
+    middle = os.fork()
+    if middle == 0:
+        os.close(reader)
+        try:
+            pid = os.fork()
+        except OSError as error:
+            os.write(writer, b"!%d" % error.errno)
+            os._exit(1)
+        if pid:
+            os.write(writer, b"%d" % pid)
+            os._exit(0)
+        os.close(writer)
+        return 0
+    os.close(writer)
+    try:
+        told = os.read(reader, 32)
+    finally:
+        os.close(reader)
+        os.waitpid(middle, 0)
+    if not told or told.startswith(b"!"):
+        number = int(told[1:] or 0)
+        raise OSError(number, os.strerror(number) if number else "the process between template and worker died")
+    return int(told)
+
+
+def fork_answer(age):
+    """`fork` for the native side: `(process id, None)`, or `(None, answer)` when it failed."""
+    try:
+        return fork(age), None
+    except Failure as failure:
+        return None, json.dumps(failure.answer())
+
+
+# From here on: in a worker.
+
+
+class BootFailure(Exception):
+    """The worker cannot boot: exit status, and one line."""
+
+
+def boot():
+    """Makes this process a worker and gives the application."""
+    worker, cfg = State.worker, State.cfg
+    log = worker.log
+    handle_signals(worker)
+    set_title("gunicorn: worker [%s]" % (cfg.proc_name or State.uri))
+    log.info("Booting worker with pid: %s", worker.pid)
+    try:
+        cfg.post_fork(State.server, worker)
+        os.environ.update(cfg.env)
+        drop_privileges(cfg)
+        reseed()
+        if cfg.settings.get("reload"):
+            log.warning("Reloader is on. Use in development only!")
+            State.watcher = Watcher(cfg.settings.get("reload_extra_files") or [])
+        worker.wsgi = worker.app = State.application or load_in_worker(cfg, log)
+        cfg.post_worker_init(worker)
+    except AppImportError as error:
+        log.error("App failed to load: %s", error)
+        raise BootFailure(4, str(error)) from None
+    except SystemExit as error:
+        log.exception("Exception in worker process")
+        raise BootFailure(3, "SystemExit: %s" % error) from None
+    except BaseException as error:
+        log.exception("Exception in worker process")
+        line = "".join(traceback.format_exception_only(type(error), error)).strip()
+        raise BootFailure(3, line.splitlines()[-1]) from None
+    worker.booted = True
+    if State.watcher:
+        State.watcher.changed()
+    flush_standard_streams()
+    return worker.wsgi
+
+
+def load_in_worker(cfg, log):
+    try:
+        return load(State.uri)
+    except SyntaxError as error:
+        if not cfg.settings.get("reload"):
+            raise
+        log.exception("%s", error)
+        if State.watcher is not None and error.filename:
+            State.watcher.extra.add(error.filename)
+        return failing(traceback.format_exc())
+
+
+def drop_privileges(cfg):
+    uid, gid = cfg.user, cfg.group
+    if gid is not None and gid != os.getgid() or (uid is not None and uid != os.getuid()):
+        if cfg.initgroups and uid is not None:
+            import pwd
+
+            os.initgroups(pwd.getpwuid(uid).pw_name, gid if gid is not None else os.getgid())
+        elif os.geteuid() == 0:
+            os.setgroups([gid if gid is not None else os.getgid()])
+    if gid is not None and gid != os.getgid():
+        os.setgid(gid)
+    if uid is not None and uid != os.getuid():
+        os.setuid(uid)
+    if cfg.umask:
+        os.umask(cfg.umask)
+
+
+def reseed():
+    import random
+
+    random.seed()
+
+
+def handle_signals(worker):
+    """Python's own handlers, so that applications may have theirs; the native side is told by the wakeup descriptor."""
+    for name in ("ABRT", "HUP", "QUIT", "INT", "TERM", "USR1", "USR2", "WINCH", "CHLD", "TTIN", "TTOU", "TSTP"):
+        signal.signal(getattr(signal, "SIG" + name), signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, native.end_gracefully)
+    signal.signal(signal.SIGUSR1, native.reopen_logs)
+    signal.signal(signal.SIGWINCH, lambda number, frame: None)
+    signal.signal(signal.SIGINT, end_quickly)
+    signal.signal(signal.SIGQUIT, end_quickly)
+    signal.signal(signal.SIGABRT, abort)
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGWINCH):
+        signal.siginterrupt(number, False)
+    signal.set_wakeup_fd(native.wakeup_descriptor(), warn_on_full_buffer=False)
+    dump_stacks_on_abort()
+
+
+def dump_stacks_on_abort():
+    """The stacks of all threads go to the error log when the master ends a stuck worker, even one that is stuck in C."""
+    import faulthandler
+
+    try:
+        faulthandler.register(signal.SIGABRT, file=native.log_descriptor(), all_threads=True, chain=True)
+    except (AttributeError, OSError, RuntimeError, ValueError):
+        pass
+
+
+def end_quickly(number, frame):
+    worker = State.worker
+    if worker.alive:
+        worker.alive = False
+        native.end_quickly(0)
+        guarded(worker.cfg.worker_int, "worker_int", worker)
+    raise SystemExit(0)
+
+
+def abort(number, frame):
+    worker = State.worker
+    if not worker.aborted:
+        worker.alive, worker.aborted = False, True
+        native.end_quickly(1)
+        guarded(worker.cfg.worker_abort, "worker_abort", worker)
+    raise SystemExit(1)
+
+
+def guarded(hook, name, *arguments):
+    try:
+        hook(*arguments)
+    except Exception:
+        State.worker.log.exception("Exception in %s hook", name)
+
+
+def end():
+    """The worker's last words."""
+    worker = State.worker
+    worker.alive = False
+    worker.log.info("Worker exiting (pid: %s)", worker.pid)
+    try:
+        worker.cfg.worker_exit(State.server, worker)
+    except Exception:
+        worker.log.warning("Exception during worker exit:\n%s", traceback.format_exc())
+    flush_standard_streams()
+
+
+def changed_file():
+    """A file of the application that changed since the last call (`reload`)."""
+    path = State.watcher.changed() if State.watcher else None
+    if path is not None:
+        State.worker.log.info("Worker reloading: %s modified", path)
+        State.watcher = None
+    return path
+
+
+def log(level, message):
+    State.worker.log.log(level, "%s", message)
+
+
+def log_exception(message, error):
+    State.worker.log.error("%s", message, exc_info=error)
+
+
+def surrounds():
+    """Whether the file has hooks around requests."""
+    return bool(State.raw.get("pre_request") or State.raw.get("post_request"))
+
+
+def before_request(*facts):
+    worker = State.worker
+    request = Request(*facts)
+    worker.cfg.pre_request(worker, request)
+    return request
+
+
+def after_request(request, environ, *answer):
+    worker = State.worker
+    worker.nr += 1
+    try:
+        worker.cfg.post_request(worker, request, environ, Response(*answer))
+    except Exception:
+        worker.log.exception("Exception in post_request hook")

@@ -1,0 +1,50 @@
+//! Local time, as log lines have it.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+unsafe extern "C" {
+    /// POSIX; the libc crate does not have it for Linux.
+    fn tzset();
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(0))
+}
+
+/// `[20/Nov/2026:15:44:29 +0000]`, the form of access logs.
+pub(crate) fn access_form(seconds: i64) -> String {
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let time = local(seconds);
+    let month = MONTHS[usize::try_from(time.tm_mon).unwrap_or(0) % 12];
+    format!(
+        "[{:02}/{month}/{}:{:02}:{:02}:{:02} {}]",
+        time.tm_mday,
+        time.tm_year + 1900,
+        time.tm_hour,
+        time.tm_min,
+        time.tm_sec,
+        offset(time.tm_gmtoff)
+    )
+}
+
+fn offset(seconds: i64) -> String {
+    let sign = if seconds < 0 { '-' } else { '+' };
+    let minutes = seconds.abs() / 60;
+    format!("{sign}{:02}{:02}", minutes / 60, minutes % 60)
+}
+
+fn local(seconds: i64) -> libc::tm {
+    // SAFETY: a `tm` is plain numbers and a pointer, for which zero is a value; both calls only write to what they are given, and
+    // nobody changes the environment meanwhile but through Python, whose GIL or single thread orders that.
+    unsafe {
+        let mut time: libc::tm = std::mem::zeroed();
+        tzset();
+        libc::localtime_r(&raw const seconds, &raw mut time);
+        time
+    }
+}

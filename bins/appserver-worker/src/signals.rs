@@ -1,0 +1,48 @@
+//! What signals ask of a worker. Python catches them, so that applications may have handlers too; its handlers leave a note here,
+//! and its wakeup descriptor ends the runtime's sleep.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::pipe::{PipeFlags, pipe_with};
+
+/// Finish what runs, then end.
+pub(crate) const GRACEFUL: u32 = 1;
+/// End now.
+pub(crate) const QUICK: u32 = 2;
+/// End now, with failure: a request is stuck.
+pub(crate) const ABORTED: u32 = 4;
+/// Open the logs again.
+pub(crate) const REOPEN: u32 = 8;
+
+static ASKED: AtomicU32 = AtomicU32::new(0);
+
+/// Leaves a note.
+pub(crate) fn ask(what: u32) {
+    ASKED.fetch_or(what, Ordering::SeqCst);
+}
+
+/// Takes the notes; those that end the worker stay.
+pub(crate) fn asked() -> u32 {
+    ASKED.fetch_and(GRACEFUL | QUICK | ABORTED, Ordering::SeqCst)
+}
+
+/// Both ends of the pipe that Python writes to when a signal comes, reading end first.
+pub(crate) fn wakeup() -> io::Result<&'static (OwnedFd, OwnedFd)> {
+    static PIPE: OnceLock<(OwnedFd, OwnedFd)> = OnceLock::new();
+    if let Some(pipe) = PIPE.get() {
+        return Ok(pipe);
+    }
+    let pipe = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+    Ok(PIPE.get_or_init(|| pipe))
+}
+
+/// Empties the pipe.
+pub(crate) fn drain() {
+    let mut bytes = [0_u8; 256];
+    if let Ok((reader, _)) = wakeup() {
+        while rustix::io::read(reader, &mut bytes).is_ok_and(|read| read == bytes.len()) {}
+    }
+}

@@ -1,0 +1,216 @@
+//! The template process: takes orders from the master, one after the other, and turns into a worker where it forks.
+
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use appserver_protocol::{Failure, FromTemplate, Settled, Stage, ToTemplate};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use supervisor::{Channel, ChannelError, Received};
+
+use crate::access::Format;
+use crate::{logs, native, worker};
+
+/// The Python side, in the order in which its parts need each other.
+const PARTS: [(&std::ffi::CStr, &std::ffi::CStr, &str); 4] = [
+    (
+        c"viaduct_worker.config",
+        c"viaduct_worker/config.py",
+        include_str!("../python/config.py"),
+    ),
+    (
+        c"viaduct_worker.faces",
+        c"viaduct_worker/faces.py",
+        include_str!("../python/faces.py"),
+    ),
+    (
+        c"viaduct_worker.application",
+        c"viaduct_worker/application.py",
+        include_str!("../python/application.py"),
+    ),
+    (
+        c"viaduct_worker.template",
+        c"viaduct_worker/template.py",
+        include_str!("../python/template.py"),
+    ),
+];
+
+/// Runs until the master has no more orders; the result is the exit status, of the template or of a worker.
+///
+/// # Errors
+/// Python's and the channel's.
+pub(crate) fn run(py: Python<'_>, descriptor: RawFd) -> PyResult<i32> {
+    let channel = adopt(descriptor)?;
+    let python = load(py)?;
+    python.call_method0("ignore_signals")?;
+    Template {
+        channel,
+        python,
+        settled: None,
+    }
+    .serve(py)
+}
+
+struct Template<'py> {
+    channel: Channel,
+    python: Bound<'py, PyModule>,
+    settled: Option<Settled>,
+}
+
+impl Template<'_> {
+    fn serve(mut self, py: Python<'_>) -> PyResult<i32> {
+        loop {
+            let received = py.detach(|| self.channel.receive::<ToTemplate>());
+            let Received { message, fds } = match received {
+                Ok(received) => received,
+                Err(ChannelError::Closed) => return Ok(0),
+                Err(error @ ChannelError::Decode(_)) => {
+                    self.answer(&refused(&error.to_string()))?;
+                    continue;
+                }
+                Err(error) => return Err(PyRuntimeError::new_err(error.to_string())),
+            };
+            let answer = match message {
+                ToTemplate::Exit => return Ok(0),
+                ToTemplate::Fork(order) => match self.fork(py, order.age)? {
+                    Forked::Template(answer) => answer,
+                    Forked::Worker => return self.into_worker(py, fds),
+                },
+                ToTemplate::Settle(settled) => self.settle(settled)?,
+                order if self.settled.is_none() && needs_settings(&order) => {
+                    refused("the settings have to be settled first")
+                }
+                order => self.carry_out(&order)?,
+            };
+            drop(fds);
+            self.answer(&answer)?;
+        }
+    }
+
+    /// Has the Python side carry out an order.
+    fn carry_out(&self, order: &ToTemplate) -> PyResult<FromTemplate> {
+        let order = serde_json::to_string(order)
+            .map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+        parse(
+            &self
+                .python
+                .call_method1("handle", (order,))?
+                .extract::<String>()?,
+        )
+    }
+
+    fn settle(&mut self, settled: Settled) -> PyResult<FromTemplate> {
+        if let Err(message) = check(&settled) {
+            let failure = Failure {
+                stage: Stage::Settle,
+                message,
+                traceback: None,
+                exit: 1,
+            };
+            return Ok(FromTemplate::Failed(failure));
+        }
+        let answer = self.carry_out(&ToTemplate::Settle(settled.clone()))?;
+        if answer == FromTemplate::Settled {
+            self.settled = Some(settled);
+        }
+        Ok(answer)
+    }
+
+    fn fork(&self, _py: Python<'_>, age: u64) -> PyResult<Forked> {
+        if self.settled.is_none() {
+            return Ok(Forked::Template(refused(
+                "the settings have to be settled before a worker can be forked",
+            )));
+        }
+        let forked = self.python.call_method1("fork_answer", (age,))?;
+        Ok(match forked.extract::<(Option<u32>, Option<String>)>()? {
+            (Some(0), _) => Forked::Worker,
+            (Some(pid), _) => Forked::Template(FromTemplate::Forked { age, pid }),
+            (None, answer) => Forked::Template(parse(&answer.unwrap_or_default())?),
+        })
+    }
+
+    fn into_worker(self, py: Python<'_>, fds: Vec<OwnedFd>) -> PyResult<i32> {
+        let Self {
+            channel,
+            python,
+            settled,
+        } = self;
+        // The template's channel is not the worker's.
+        drop(channel);
+        let settled =
+            settled.ok_or_else(|| PyRuntimeError::new_err("a worker without settings"))?;
+        worker::run(py, &python, &settled, fds)
+    }
+
+    fn answer(&self, answer: &FromTemplate) -> PyResult<()> {
+        self.channel
+            .send(answer, &[])
+            .map_err(|error| PyRuntimeError::new_err(error.to_string()))
+    }
+}
+
+enum Forked {
+    Template(FromTemplate),
+    Worker,
+}
+
+fn needs_settings(order: &ToTemplate) -> bool {
+    !matches!(order, ToTemplate::ReadConfig(_))
+}
+
+fn refused(message: &str) -> FromTemplate {
+    FromTemplate::Failed(Failure {
+        stage: Stage::Protocol,
+        message: message.to_owned(),
+        traceback: None,
+        exit: 1,
+    })
+}
+
+fn parse(answer: &str) -> PyResult<FromTemplate> {
+    serde_json::from_str(answer).map_err(|error| {
+        PyRuntimeError::new_err(format!(
+            "the template's answer {answer:?} is not understood: {error}"
+        ))
+    })
+}
+
+/// Checks settings before anything depends on them, and opens the error log.
+fn check(settled: &Settled) -> Result<(), String> {
+    let settings = settled
+        .settings
+        .worker()
+        .map_err(|error| error.to_string())?;
+    let format = Format::read(&settings.access_log_format)?;
+    crate::settings::translate(&settings, Some(&format), String::new(), None)?;
+    logs::error()
+        .open(&settings.errorlog)
+        .map_err(|error| error.to_string())?;
+    if settings.capture_output {
+        logs::error()
+            .capture_output()
+            .map_err(|error| format!("capture_output: {error}"))?;
+    }
+    Ok(())
+}
+
+fn adopt(descriptor: RawFd) -> PyResult<Channel> {
+    // SAFETY: the master left this descriptor open for us and named it; nobody else in this process knows it.
+    let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
+    rustix::io::fcntl_setfd(&descriptor, rustix::io::FdFlags::CLOEXEC)
+        .map_err(std::io::Error::from)?;
+    let number = descriptor.as_raw_fd();
+    Channel::from_fd(descriptor)
+        .map_err(|error| PyRuntimeError::new_err(format!("descriptor {number}: {error}")))
+}
+
+/// Loads the Python side and gives its `viaduct_worker.template`.
+fn load(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
+    native::install(py)?;
+    let mut last = None;
+    for (name, file, source) in PARTS {
+        let source = std::ffi::CString::new(source)?;
+        last = Some(PyModule::from_code(py, &source, file, name)?);
+    }
+    last.ok_or_else(|| PyRuntimeError::new_err("nothing to load"))
+}

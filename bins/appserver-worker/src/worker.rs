@@ -1,0 +1,430 @@
+//! The worker process: HTTP by Rust, the application by Python.
+
+use std::future::pending;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use appserver_protocol::{FromWorker, Settled, ToWorker, WorkerSettings, exit, fork_fds};
+use proxy_core::server::{Accepted, Connection, Drain, Listener, serve_connection};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use supervisor::{Counter, Kit, Link, Order};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{MissedTickBehavior, interval};
+use wsgi_bridge::{Hooks, WsgiService, attached, share_thread};
+
+use crate::access::{AccessLog, Format};
+use crate::hooks::WorkerHooks;
+use crate::{logs, settings, signals};
+
+/// How often the heart beats.
+const BEAT: Duration = Duration::from_secs(1);
+/// How long a connection may wait for another worker while this one makes a long response.
+const DEFERENCE: Duration = Duration::from_millis(50);
+
+/// Runs a worker to its end; the result is its exit status.
+///
+/// # Errors
+/// Python's, where nothing else can be done about them.
+pub(crate) fn run(
+    py: Python<'_>,
+    python: &Bound<'_, PyModule>,
+    settled: &Settled,
+    fds: Vec<OwnedFd>,
+) -> PyResult<i32> {
+    let (kit, listeners) = unpack(fds)?;
+    let link = Link::from_kit(kit).map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+    let status = match prepare(py, python, settled, &link) {
+        Ok((worker, service)) => worker.serve(py, service, link, listeners)?,
+        Err(failure) => {
+            let report = FromWorker::Failed {
+                exit: failure.exit,
+                message: failure.message,
+            };
+            let _ = link.report(report, &[]);
+            python.call_method0("end")?;
+            return Ok(failure.exit);
+        }
+    };
+    python.call_method0("end")?;
+    if settled
+        .settings
+        .worker()
+        .is_ok_and(|settings| settings.threads > 1)
+    {
+        // A thread of the application may be running still; the interpreter would not end well under it.
+        leave(py, status)?;
+    }
+    Ok(status)
+}
+
+/// Why a worker did not come up.
+struct Failure {
+    exit: i32,
+    message: String,
+}
+
+impl From<PyErr> for Failure {
+    fn from(error: PyErr) -> Self {
+        Self {
+            exit: exit::WORKER_BOOT,
+            message: error.to_string(),
+        }
+    }
+}
+
+/// What a worker has besides its service.
+struct Worker {
+    python: Py<PyModule>,
+    settings: WorkerSettings,
+    hooks: Arc<WorkerHooks>,
+    access: Option<Arc<AccessLog>>,
+    /// Requests after which it asks to be replaced.
+    requests_max: Option<u64>,
+}
+
+fn prepare(
+    py: Python<'_>,
+    python: &Bound<'_, PyModule>,
+    settled: &Settled,
+    link: &Link,
+) -> Result<(Worker, WsgiService), Failure> {
+    let boot_failure = |message: String| Failure {
+        exit: exit::WORKER_BOOT,
+        message,
+    };
+    let settings = settled
+        .settings
+        .worker()
+        .map_err(|error| boot_failure(error.to_string()))?;
+    let access = open_access_log(&settings).map_err(boot_failure)?;
+    raise_open_files();
+    let application = python
+        .call_method0("boot")
+        .map_err(|error| boot_error(py, &error))?
+        .unbind();
+    let hooks = WorkerHooks::new(
+        py,
+        link.board().clone(),
+        access.clone(),
+        python,
+        &settings.loglevel,
+    )?;
+    let hooks = Arc::new(hooks);
+    let variable = |name: &str| -> PyResult<Option<String>> {
+        py.import("os")?
+            .getattr("environ")?
+            .call_method1("get", (name,))?
+            .extract()
+    };
+    let format = access.as_ref().map(|access| access.format());
+    let script_name = variable("SCRIPT_NAME")?.unwrap_or_default();
+    let mut bridge = settings::translate(
+        &settings,
+        format,
+        script_name,
+        variable("SENDFILE")?.as_deref(),
+    )
+    .map_err(boot_failure)?;
+    bridge.log_fields |= hooks.surrounds();
+    let threads = settings.threads.max(1) as usize;
+    let service = WsgiService::new(py, application, bridge, hooks.clone(), threads)?;
+    let jitter = if settings.max_requests_jitter == 0 {
+        0
+    } else {
+        py.import("random")?
+            .call_method1("randint", (0, settings.max_requests_jitter))?
+            .extract()?
+    };
+    let requests_max = (settings.max_requests > 0).then_some(settings.max_requests + jitter);
+    Ok((
+        Worker {
+            python: python.clone().unbind(),
+            settings,
+            hooks,
+            access,
+            requests_max,
+        },
+        service,
+    ))
+}
+
+/// The exit status and the line of a `BootFailure`.
+fn boot_error(py: Python<'_>, error: &PyErr) -> Failure {
+    let told = error
+        .value(py)
+        .getattr("args")
+        .and_then(|args| args.extract::<(i32, String)>());
+    told.map_or_else(
+        |_| Failure {
+            exit: exit::WORKER_BOOT,
+            message: error.to_string(),
+        },
+        |(exit, message)| Failure { exit, message },
+    )
+}
+
+fn open_access_log(settings: &WorkerSettings) -> Result<Option<Arc<AccessLog>>, String> {
+    let Some(path) = &settings.accesslog else {
+        return Ok(None);
+    };
+    let format = Format::read(&settings.access_log_format)?;
+    AccessLog::open(path, format)
+        .map(|log| Some(Arc::new(log)))
+        .map_err(|error| error.to_string())
+}
+
+impl Worker {
+    /// Serves until told to end; the result is the exit status.
+    fn serve(
+        &self,
+        py: Python<'_>,
+        service: WsgiService,
+        link: Link,
+        listeners: Vec<OwnedFd>,
+    ) -> PyResult<i32> {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all();
+        let flush = {
+            let access = self.access.clone();
+            move || access.iter().for_each(|access| access.flush())
+        };
+        let inline = self.settings.threads <= 1;
+        let status = if inline {
+            let runtime = share_thread(&mut builder, flush).build()?;
+            attached(py, || runtime.block_on(self.live(service, link, listeners)))
+        } else {
+            let runtime = builder.on_thread_park(flush).build()?;
+            py.detach(|| runtime.block_on(self.live(service, link, listeners)))
+        };
+        if let Some(access) = &self.access {
+            access.flush();
+        }
+        Ok(status?)
+    }
+
+    async fn live(
+        &self,
+        service: WsgiService,
+        link: Link,
+        listeners: Vec<OwnedFd>,
+    ) -> std::io::Result<i32> {
+        let service = Arc::new(service);
+        let drain = Drain::new();
+        let places = self.places();
+        let mut accepting = Vec::new();
+        for socket in listeners {
+            let listener = Listener::new(socket)?;
+            let task = accept(
+                listener,
+                service.clone(),
+                drain.clone(),
+                places.clone(),
+                link.board().clone(),
+            );
+            accepting.push(tokio::spawn(task));
+        }
+        if link.ready().is_err() {
+            return Ok(exit::NORMAL);
+        }
+        let ended = self.watch(link).await?;
+        accepting.iter().for_each(tokio::task::JoinHandle::abort);
+        let patience = match ended {
+            Ended::Quickly(status) => return Ok(status),
+            Ended::Gracefully => Duration::from_secs(self.settings.graceful_timeout),
+        };
+        drain.start();
+        tokio::select! {
+            () = drain.ended() => Ok(exit::NORMAL),
+            () = tokio::time::sleep(patience) => Ok(exit::NORMAL),
+            status = self.hurry() => Ok(status?),
+        }
+    }
+
+    /// The places for connections, where their number is limited.
+    fn places(&self) -> Option<Arc<Semaphore>> {
+        let limited = self.settings.threads > 1 && self.settings.worker_connections > 0;
+        limited.then(|| Arc::new(Semaphore::new(self.settings.worker_connections as usize)))
+    }
+
+    /// Beats, and listens to signals and the master, until one of them ends the worker.
+    async fn watch(&self, link: Link) -> std::io::Result<Ended> {
+        let wakeup = wakeup()?;
+        let mut link = register(link)?;
+        let mut beat = interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut leaving, mut changed) = (false, !self.settings.reload);
+        loop {
+            if let Some(ended) = self.heed() {
+                return Ok(ended);
+            }
+            tokio::select! {
+                _ = beat.tick() => {
+                    link.get_ref().board().lane(0).beat();
+                    if !leaving && self.requests_max.is_some_and(|most| self.hooks.requests() >= most) {
+                        leaving = true;
+                        self.hooks.log(wsgi_bridge::Level::Info, "Autorestarting worker after current request.");
+                        let _ = link.get_ref().leaving();
+                    }
+                    if !changed {
+                        changed = self.look_for_changes(link.get_ref());
+                    }
+                    if let Some(access) = &self.access {
+                        access.flush();
+                    }
+                }
+                ready = wakeup.readable() => {
+                    signals::drain();
+                    ready?.clear_ready();
+                }
+                ready = link.readable_mut() => {
+                    let mut ready = ready?;
+                    let next = ready.get_inner_mut().try_next::<ToWorker>();
+                    match next {
+                        Ok(Some(received)) => match received.message {
+                            Order::EndGracefully => signals::ask(signals::GRACEFUL),
+                            Order::EndQuickly => signals::ask(signals::QUICK),
+                            Order::Program(ToWorker::ReopenLogs) => signals::ask(signals::REOPEN),
+                        },
+                        Ok(None) => ready.clear_ready(),
+                        Err(_) => {
+                            self.hooks.log(wsgi_bridge::Level::Info, "The master is gone; ending.");
+                            return Ok(Ended::Gracefully);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// While the last requests are served: a second signal that is less patient.
+    async fn hurry(&self) -> std::io::Result<i32> {
+        let wakeup = wakeup()?;
+        loop {
+            if let Some(Ended::Quickly(status)) = self.heed() {
+                return Ok(status);
+            }
+            let mut ready = wakeup.readable().await?;
+            signals::drain();
+            ready.clear_ready();
+        }
+    }
+
+    /// Does what signals have asked for.
+    fn heed(&self) -> Option<Ended> {
+        // Lets Python run its handlers; those that end the worker raise SystemExit, which is of use in an application only.
+        Python::attach(|py| drop(py.check_signals()));
+        let asked = signals::asked();
+        if asked & signals::REOPEN != 0 {
+            self.reopen_logs();
+        }
+        if asked & signals::ABORTED != 0 {
+            return Some(Ended::Quickly(exit::ABORTED));
+        }
+        if asked & signals::QUICK != 0 {
+            return Some(Ended::Quickly(exit::NORMAL));
+        }
+        (asked & signals::GRACEFUL != 0).then_some(Ended::Gracefully)
+    }
+
+    fn reopen_logs(&self) {
+        let mut outcomes = vec![logs::error().reopen()];
+        if self.settings.capture_output {
+            outcomes.push(logs::error().capture_output());
+        }
+        outcomes.extend(self.access.iter().map(|access| access.reopen()));
+        for error in outcomes.into_iter().filter_map(Result::err) {
+            self.hooks
+                .log(wsgi_bridge::Level::Error, &error.to_string());
+        }
+        Python::attach(|py| drop(self.python.bind(py).call_method0("dump_stacks_on_abort")));
+    }
+
+    /// Tells the master of a file that changed; true when it did.
+    fn look_for_changes(&self, link: &Link) -> bool {
+        let file: Option<String> = Python::attach(|py| {
+            let changed = self.python.bind(py).call_method0("changed_file");
+            changed.and_then(|file| file.extract()).unwrap_or_default()
+        });
+        file.is_some_and(|file| link.report(FromWorker::Changed { file }, &[]).is_ok())
+    }
+}
+
+enum Ended {
+    Gracefully,
+    Quickly(i32),
+}
+
+/// Accepts connections from a listener, for ever.
+async fn accept(
+    listener: Listener,
+    service: Arc<WsgiService>,
+    drain: Drain,
+    places: Option<Arc<Semaphore>>,
+    board: Arc<supervisor::Board>,
+) {
+    loop {
+        service.ready(DEFERENCE).await;
+        let place = match &places {
+            Some(places) => places.clone().acquire_owned().await.ok(),
+            None => None,
+        };
+        let Ok(Accepted { socket, peer, .. }) = listener.accept().await else {
+            return pending().await;
+        };
+        board.lane(0).add(Counter::Accepts, 1);
+        // The address that was asked for, not the one that the connection came to: what gunicorn shows.
+        let connection = Arc::new(Connection::new(peer, listener.local().clone(), false));
+        let served = serve_connection(socket, connection, service.clone(), &drain);
+        tokio::spawn(hold(served, place));
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn hold(connection: impl Future<Output = ()>, place: Option<OwnedSemaphorePermit>) {
+    connection.await;
+    drop(place);
+}
+
+fn wakeup() -> std::io::Result<AsyncFd<OwnedFd>> {
+    register(signals::wakeup()?.0.try_clone()?)
+}
+
+/// Registers a descriptor with the runtime.
+fn register<T: AsRawFd>(owner: T) -> std::io::Result<AsyncFd<T>> {
+    // SAFETY: both kinds of owner that are registered here (a link, a descriptor) hold one descriptor, which they neither change nor
+    // close before they are dropped.
+    unsafe { AsyncFd::register_with_interest(owner, Interest::READABLE) }
+        .map_err(std::io::Error::from)
+}
+
+fn unpack(mut fds: Vec<OwnedFd>) -> PyResult<(Kit, Vec<OwnedFd>)> {
+    if fds.len() < fork_fds::LISTENERS {
+        return Err(PyRuntimeError::new_err(format!(
+            "a worker needs a channel and a board, got {} descriptors",
+            fds.len()
+        )));
+    }
+    let listeners = fds.split_off(fork_fds::LISTENERS);
+    let mut ours = fds.into_iter();
+    match (ours.next(), ours.next()) {
+        (Some(channel), Some(board)) => Ok((Kit { channel, board }, listeners)),
+        _ => Err(PyRuntimeError::new_err("a worker without a channel")),
+    }
+}
+
+/// As many open files as the system lets us have: a thousand idle connections are nothing unusual.
+fn raise_open_files() {
+    const ENOUGH: u64 = 65_536;
+    let _ = supervisor::process::raise_open_files(Some(ENOUGH));
+}
+
+/// Runs what is registered for the end, and ends without taking the interpreter apart.
+fn leave(py: Python<'_>, status: i32) -> PyResult<()> {
+    py.import("atexit")?.call_method0("_run_exitfuncs")?;
+    py.import("os")?.call_method1("_exit", (status,))?;
+    Ok(())
+}
