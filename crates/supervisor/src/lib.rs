@@ -40,4 +40,4 @@ pub use privileges::{Groups, Identity};
 pub use rustix::process::{Pid, Signal};
 pub use signals::Signals;
 pub use socket_activation;
-pub use upgrade::{Launch, Predecessor};
+pub use upgrade::{Launch, Predecessor, Upgrade};

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, getppid, kill_process, pidfd_open};
-use socket_activation::Successor;
+use socket_activation::{HandoverError, Successor};
+
+use crate::bind::Listeners;
 
 /// Tells a new binary which process it replaces.
 const VARIABLE: &str = "SUPERVISOR_PREDECESSOR";
@@ -67,6 +69,69 @@ impl Launch {
             .iter()
             .fold(next, |next, (name, value)| next.env(name, value));
         with_variables.env(VARIABLE, getpid().as_raw_pid().to_string())
+    }
+}
+
+/// Why an upgrade was not begun.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpgradeError {
+    /// One is under way.
+    #[error(
+        "an upgrade is under way already: process {} is the new one; stop it or this one first",
+        pid.as_raw_pid()
+    )]
+    UnderWay {
+        /// The new process.
+        pid: Pid,
+    },
+    /// The new binary cannot be started.
+    #[error(transparent)]
+    Handover(#[from] HandoverError),
+}
+
+/// The upgrade that this process began, if it did: at most one at a time.
+#[derive(Debug, Default)]
+pub struct Upgrade {
+    child: Option<Pid>,
+}
+
+impl Upgrade {
+    /// Starts the program again, with the sockets of `listeners`. From now on their files are the new process' to remove.
+    /// `prepare` adds what else the program wants to hand over.
+    ///
+    /// # Errors
+    /// [`UpgradeError`]; nothing has changed then.
+    pub fn begin(
+        &mut self,
+        launch: &Launch,
+        listeners: &mut Listeners,
+        prepare: impl FnOnce(Successor) -> Result<Successor, HandoverError>,
+    ) -> Result<Pid, UpgradeError> {
+        if let Some(pid) = self.child {
+            return Err(UpgradeError::UnderWay { pid });
+        }
+        let pid = Pid::from_child(&prepare(listeners.attach(launch.successor())?)?.spawn()?);
+        listeners.give_files_away();
+        self.child = Some(pid);
+        Ok(pid)
+    }
+
+    /// The new process, while it lives.
+    #[must_use]
+    pub fn child(&self) -> Option<Pid> {
+        self.child
+    }
+
+    /// Tell it of every child that ended: when that was the new process, the upgrade has failed, the files are this
+    /// process' again, and the answer is `true`.
+    pub fn ended(&mut self, pid: Pid, listeners: &mut Listeners) -> bool {
+        if self.child != Some(pid) {
+            return false;
+        }
+        self.child = None;
+        listeners.take_files_back();
+        true
     }
 }
 

@@ -26,6 +26,8 @@ fn an_upgrade_loses_nothing_and_the_files_change_hands() {
     assert_eq!(read(&with_suffix(&pid_path, ".oldbin")), Some(old));
     assert_eq!(read(&with_suffix(&pid_path, ".2")), Some(new));
 
+    server.signal(Signal::USR2);
+    server.until("an upgrade is under way already");
     server.signal(Signal::TERM);
     server.until("stopped with code 0");
     server.wait();

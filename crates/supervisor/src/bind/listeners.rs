@@ -2,10 +2,11 @@
 
 use std::net::Ipv6Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::net::listen;
 use rustix::net::sockopt::ipv6_v6only;
-use socket_activation::{Address, Socket, Sockets};
+use socket_activation::{Address, HandoverError, Socket, Sockets, Successor};
 
 use super::{BindError, BindOptions, SocketFile, bind_one, tune};
 
@@ -85,10 +86,12 @@ impl Listener {
         })
     }
 
-    fn inherit(wanted: &Wanted, sockets: &mut Sockets) -> Option<Self> {
-        let first = sockets
-            .take_listener(&wanted.address)
-            .or_else(|| both_families(&wanted.address, sockets))?;
+    fn inherit(
+        wanted: &Wanted,
+        sockets: &mut Sockets,
+        take: fn(&mut Sockets, &Address) -> Option<Socket>,
+    ) -> Option<Self> {
+        let first = take(sockets, &wanted.address)?;
         let address = first.address().clone();
         let mut fds = vec![first.into_fd()];
         while fds.len() < copies(wanted) {
@@ -108,8 +111,8 @@ impl Listener {
 }
 
 /// `ListenStream=80` of a `.socket` unit is one socket for IPv6 and IPv4; it serves a wanted `0.0.0.0:80`, unless the
-/// configuration takes `[::]:80` before.
-fn both_families(wanted: &Address, sockets: &mut Sockets) -> Option<Socket> {
+/// configuration wants `[::]:80` too.
+fn both_families(sockets: &mut Sockets, wanted: &Address) -> Option<Socket> {
     let inet = wanted
         .inet()
         .filter(|inet| inet.is_ipv4() && inet.ip().is_unspecified())?;
@@ -130,6 +133,35 @@ fn copies(wanted: &Wanted) -> usize {
         wanted.copies.max(1)
     } else {
         1
+    }
+}
+
+/// Each address once, as it is asked for first.
+fn unique(wanted: &[Wanted]) -> Vec<Wanted> {
+    let mut unique: Vec<Wanted> = Vec::new();
+    for wish in wanted {
+        if unique.iter().all(|other| other.address != wish.address) {
+            unique.push(wish.clone());
+        }
+    }
+    unique
+}
+
+/// How long to wait for addresses that another process still listens on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// How often to try. Default 1; nginx and gunicorn try 5 times.
+    pub attempts: u32,
+    /// Pause in between. Default 0; nginx waits 500 ms, gunicorn 1 s.
+    pub pause: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            attempts: 1,
+            pause: Duration::ZERO,
+        }
     }
 }
 
@@ -175,28 +207,81 @@ impl Listeners {
         wanted: &[Wanted],
         inherited: &mut Sockets,
     ) -> Result<Staged, Vec<BindError>> {
-        let (mut opened, mut faults): (Vec<Listener>, Vec<BindError>) = Default::default();
-        let mut unique: Vec<Wanted> = Vec::new();
-        for wish in wanted {
-            if unique.iter().any(|other| other.address == wish.address) {
-                continue;
-            }
-            unique.push(wish.clone());
-            if self.find(&wish.address).is_some() {
-                continue;
-            }
-            match Listener::inherit(wish, inherited).map_or_else(|| Listener::open(wish), Ok) {
-                Ok(listener) => opened.push(listener),
-                Err(fault) => faults.push(fault),
-            }
+        self.stage_patiently(wanted, inherited, Patience::default(), |_, _| {})
+    }
+
+    /// Like [`Listeners::stage`], and tries again for a while what another process still listens on. `on_wait` is called
+    /// before each pause, with the number of the attempt, from 1. It blocks: for the start of a server only.
+    ///
+    /// # Errors
+    /// As [`Listeners::stage`].
+    pub fn stage_patiently(
+        &self,
+        wanted: &[Wanted],
+        inherited: &mut Sockets,
+        patience: Patience,
+        mut on_wait: impl FnMut(&[BindError], u32),
+    ) -> Result<Staged, Vec<BindError>> {
+        let unique = unique(wanted);
+        let mut missing: Vec<&Wanted> = unique
+            .iter()
+            .filter(|wish| self.find(&wish.address).is_none())
+            .collect();
+        let mut opened = Vec::new();
+        for take in [Sockets::take_listener, both_families] {
+            missing.retain(|wish| {
+                let found = Listener::inherit(wish, inherited, take);
+                let missing = found.is_none();
+                opened.extend(found);
+                missing
+            });
         }
-        if faults.is_empty() {
-            Ok(Staged {
-                wanted: unique,
-                opened,
-            })
-        } else {
-            Err(faults)
+        for attempt in 1.. {
+            let faults = self.open_all(&mut missing, &mut opened);
+            if faults.is_empty() {
+                break;
+            }
+            if attempt >= patience.attempts || !faults.iter().all(BindError::in_use) {
+                return Err(faults);
+            }
+            on_wait(&faults, attempt);
+            std::thread::sleep(patience.pause);
+        }
+        Ok(Staged {
+            wanted: unique,
+            opened,
+        })
+    }
+
+    /// Tries each once; leaves those in `missing` that failed.
+    fn open_all(&self, missing: &mut Vec<&Wanted>, opened: &mut Vec<Listener>) -> Vec<BindError> {
+        let mut faults = Vec::new();
+        missing.retain(|wish| match Listener::open(wish) {
+            Ok(listener) => {
+                opened.push(listener);
+                false
+            }
+            Err(fault) => {
+                faults.push(self.explain(fault));
+                true
+            }
+        });
+        faults
+    }
+
+    /// Perhaps it is this server itself that is in the way.
+    fn explain(&self, fault: BindError) -> BindError {
+        let port = fault
+            .address
+            .inet()
+            .map(|inet| inet.port())
+            .filter(|port| *port > 0);
+        let ours = self.listeners.iter().find(|listener| {
+            port.is_some() && listener.address.inet().map(|inet| inet.port()) == port
+        });
+        match ours {
+            Some(ours) if fault.in_use() => fault.because_of(&ours.address),
+            _ => fault,
         }
     }
 
@@ -280,6 +365,16 @@ impl Listeners {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.listeners.is_empty()
+    }
+
+    /// Hands a copy of every socket to a program that is about to be started, each under the name `listener`; there
+    /// they are told apart by their addresses.
+    ///
+    /// # Errors
+    /// [`HandoverError::Descriptors`].
+    pub fn attach(&self, successor: Successor) -> Result<Successor, HandoverError> {
+        let mut fds = self.listeners.iter().flat_map(Listener::fds);
+        fds.try_fold(successor, |successor, fd| successor.socket("listener", fd))
     }
 
     /// The files of unix sockets stay when this process ends: a successor has the sockets.

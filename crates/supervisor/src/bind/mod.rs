@@ -25,7 +25,7 @@ use rustix::process::{Gid, Uid};
 use socket_activation::{Address, AddressError};
 
 pub use file::SocketFile;
-pub use listeners::{Change, Listener, Listeners, Staged, Wanted};
+pub use listeners::{Change, Listener, Listeners, Patience, Staged, Wanted};
 
 /// Length of the queue of connections that wait to be accepted; nginx' default on Linux.
 pub const BACKLOG: i32 = 511;
@@ -94,17 +94,19 @@ pub struct BindError {
     pub source: io::Error,
     /// What was being done.
     step: &'static str,
-    /// What stands in the way of a unix socket.
+    /// What stands in the way, when that is known.
     obstacle: Option<Obstacle>,
 }
 
-/// What is found at the path of a unix socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What stands in the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Obstacle {
     /// Somebody answers there.
     Listening,
     /// A file that is no socket.
     NoSocket,
+    /// A listener of this very server, which overlaps.
+    Ours(Address),
 }
 
 impl BindError {
@@ -121,15 +123,23 @@ impl BindError {
     #[must_use]
     pub fn in_use(&self) -> bool {
         self.source.raw_os_error() == Some(Errno::ADDRINUSE.raw_os_error())
-            && self.obstacle != Some(Obstacle::NoSocket)
+            && matches!(self.obstacle, None | Some(Obstacle::Listening))
+    }
+
+    fn because_of(mut self, ours: &Address) -> Self {
+        self.obstacle = Some(Obstacle::Ours(ours.clone()));
+        self
     }
 
     fn advice(&self) -> Option<String> {
-        if let Some(obstacle) = self.obstacle {
+        if let Some(obstacle) = &self.obstacle {
             return Some(match obstacle {
                 Obstacle::Listening => {
                     "another process answers on this socket; stop it first".into()
                 }
+                Obstacle::Ours(address) => format!(
+                    "this server itself listens on {address}, which overlaps; restart it instead of reloading"
+                ),
                 Obstacle::NoSocket => {
                     "a file that is no socket is in the way; move it or use another path".into()
                 }

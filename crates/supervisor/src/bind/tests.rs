@@ -291,6 +291,66 @@ fn a_socket_for_both_families_serves_the_ipv4_wildcard() {
 }
 
 #[test]
+fn each_wildcard_gets_its_own_socket_when_both_are_wanted() {
+    let (six, _) = bind_one(&"[::]:0".parse().unwrap(), &BindOptions::default()).unwrap();
+    let port = inet(&six).port();
+    let wanted = ["0.0.0.0", "[::]"].map(|ip| Wanted::new(format!("{ip}:{port}").parse().unwrap()));
+    let mut sockets = Sockets::from_fds([("web".to_owned(), six)]).unwrap();
+    let mut listeners = Listeners::new();
+    listeners.apply(&wanted, &mut sockets).unwrap();
+    let inherited: Vec<_> = listeners.iter().map(Listener::is_inherited).collect();
+    assert_eq!(inherited, [false, true]);
+}
+
+#[test]
+fn an_overlap_with_ourselves_is_told_from_one_with_others() {
+    let (_, mut listeners) = two();
+    let port = listeners
+        .iter()
+        .next()
+        .unwrap()
+        .address()
+        .inet()
+        .unwrap()
+        .port();
+    let wanted = [Wanted::new(format!("0.0.0.0:{port}").parse().unwrap())];
+    let faults = listeners.apply(&wanted, &mut none()).unwrap_err();
+    let words = faults[0].to_string();
+    assert!(
+        words.contains(&format!("this server itself listens on 127.0.0.1:{port}")),
+        "{words}"
+    );
+    assert!(!faults[0].in_use(), "waiting would not help");
+}
+
+#[test]
+fn patience_waits_for_a_socket_that_is_being_closed() {
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let wanted = [Wanted::new(Address::of(&held).unwrap())];
+    let patience = Patience {
+        attempts: 5,
+        pause: Duration::ZERO,
+    };
+    let mut held = Some(held);
+    let mut attempts = Vec::new();
+    let staged =
+        Listeners::new().stage_patiently(&wanted, &mut none(), patience, |faults, attempt| {
+            assert!(faults[0].in_use());
+            attempts.push(attempt);
+            if attempt == 3 {
+                held = None;
+            }
+        });
+    staged.unwrap();
+    assert_eq!(attempts, [1, 2, 3]);
+    let _held = bind_one(&wanted[0].address, &BindOptions::default()).unwrap();
+    let mut count = 0;
+    let failed =
+        Listeners::new().stage_patiently(&wanted, &mut none(), patience, |_, _| count += 1);
+    assert!(failed.is_err() && count == 4);
+}
+
+#[test]
 fn files_change_hands_with_the_sockets() {
     let (_folder, path, unix) = folder();
     let mut old = Listeners::new();

@@ -11,7 +11,7 @@ use socket_activation::{Address, Sockets, Successor};
 use supervisor::pidfile::{PidFile, with_suffix};
 use supervisor::{
     BindOptions, Channel, Config, Ending, Event, Exit, Generation, Kit, Launch, Listeners, Master,
-    Pid, Policy, Predecessor, Program, Signal, SpawnOrder, Spawned, Wanted, WorkerId,
+    Pid, Policy, Predecessor, Program, Signal, SpawnOrder, Spawned, Upgrade, Wanted, WorkerId,
 };
 
 use super::template::{Fork, Forked};
@@ -27,7 +27,7 @@ struct Probe {
     templates: BTreeMap<Generation, (Channel, Pid)>,
     pid_file: Option<PidFile>,
     pid_path: Option<PathBuf>,
-    upgrading: Option<Pid>,
+    upgrade: Upgrade,
     predecessor: Option<Predecessor>,
 }
 
@@ -99,7 +99,7 @@ pub fn run(arguments: &[String]) -> i32 {
         templates: BTreeMap::new(),
         pid_file,
         pid_path,
-        upgrading: None,
+        upgrade: Upgrade::default(),
         predecessor,
     };
     let outcome = master.run(&mut probe).unwrap();
@@ -171,7 +171,7 @@ impl Program for Probe {
                     master.send(worker, &"reopen", &[]).unwrap();
                 }
             }
-            Signal::USR2 => self.upgrade(),
+            Signal::USR2 => self.begin_upgrade(),
             _ => master.stop(match master.fleet().stopping() {
                 None if signal == Signal::TERM => Ending::Graceful,
                 None | Some(Ending::Graceful) => Ending::Quick,
@@ -194,9 +194,7 @@ impl Program for Probe {
     }
 
     fn on_child(&mut self, pid: Pid, exit: Exit, _: &mut Master) {
-        if self.upgrading == Some(pid) {
-            self.upgrading = None;
-            self.listeners.take_files_back();
+        if self.upgrade.ended(pid, &mut self.listeners) {
             if let (Some(file), Some(path)) = (&mut self.pid_file, &self.pid_path) {
                 file.rename(path).unwrap();
             }
@@ -239,21 +237,13 @@ impl Program for Probe {
 }
 
 impl Probe {
-    fn upgrade(&mut self) {
-        let listener = self.listeners.iter().next().expect("one listener");
-        let started = self
-            .launch
-            .successor()
-            .socket("listener", listener.fds().next().expect("one socket"))
-            .and_then(Successor::spawn);
-        match started {
-            Ok(child) => {
-                self.upgrading = Some(Pid::from_child(&child));
-                self.listeners.give_files_away();
+    fn begin_upgrade(&mut self) {
+        match self.upgrade.begin(&self.launch, &mut self.listeners, Ok) {
+            Ok(pid) => {
                 if let (Some(file), Some(path)) = (&mut self.pid_file, &self.pid_path) {
                     file.rename(with_suffix(path, ".oldbin")).unwrap();
                 }
-                say(&format!("upgrade: process {}", child.id()));
+                say(&format!("upgrade: process {}", pid.as_raw_pid()));
             }
             Err(error) => say(&error),
         }
