@@ -282,16 +282,17 @@ def handle_signals(worker):
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGWINCH):
         signal.siginterrupt(number, False)
     signal.set_wakeup_fd(native.wakeup_descriptor(), warn_on_full_buffer=False)
-    dump_stacks_on_abort()
+    dump_stacks()
 
 
-def dump_stacks_on_abort():
-    """The stacks of all threads go to the error log when the master ends a stuck worker, even one that is stuck in C."""
+def dump_stacks():
+    """The stacks of all threads go to the error log when the master ends a stuck worker, even one that is stuck in C, and when
+    the process crashes. Python's own handler, if there is one, comes after."""
     import faulthandler
 
     try:
-        faulthandler.register(signal.SIGABRT, file=native.log_descriptor(), all_threads=True, chain=True)
-    except (AttributeError, OSError, RuntimeError, ValueError):
+        faulthandler.enable(file=native.log_descriptor(), all_threads=True)
+    except (OSError, RuntimeError, ValueError):
         pass
 
 

@@ -86,7 +86,7 @@ impl Hooks for WorkerHooks {
         if let Err(error) = self
             .python
             .bind(py)
-            .call_method1("log_exception", (message, error.value(py)))
+            .call_method1("log_exception", (message, with_traceback(py, error)))
         {
             error.write_unraisable(py, None);
         }
@@ -194,6 +194,23 @@ impl Hooks for WorkerHooks {
             access.line(finished);
         }
     }
+}
+
+/// The exception as `sys.exc_info()` has it; pyo3 keeps the traceback beside the value.
+fn with_traceback<'py>(
+    py: Python<'py>,
+    error: &PyErr,
+) -> (
+    Bound<'py, PyAny>,
+    Bound<'py, PyAny>,
+    Option<Bound<'py, PyAny>>,
+) {
+    let traceback = error.traceback(py).map(Bound::into_any);
+    (
+        error.get_type(py).into_any(),
+        error.value(py).clone().into_any(),
+        traceback,
+    )
 }
 
 fn response_headers<'py>(

@@ -340,7 +340,7 @@ impl Worker {
             self.hooks
                 .log(wsgi_bridge::Level::Error, &error.to_string());
         }
-        Python::attach(|py| drop(self.python.bind(py).call_method0("dump_stacks_on_abort")));
+        Python::attach(|py| drop(self.python.bind(py).call_method0("dump_stacks")));
     }
 
     /// Tells the master of a file that changed; true when it did.
