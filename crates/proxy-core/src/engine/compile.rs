@@ -34,6 +34,10 @@ pub trait Outside: Send + Sync {
     fn default_access_log(&self) -> Option<PathBuf> {
         Some(PathBuf::from("logs/access.log"))
     }
+    /// The file for the number of the master process where the configuration names none.
+    fn default_pid(&self) -> PathBuf {
+        PathBuf::from("logs/nginx.pid")
+    }
 }
 
 /// A configuration that can be served.
@@ -260,6 +264,11 @@ impl Settling<'_> {
     /// What relative paths are relative to.
     pub fn prefix(&self) -> &Path {
         self.shared.outside().prefix()
+    }
+
+    /// The file for the number of the master process where the configuration names none, as an absolute path.
+    pub fn default_pid(&self) -> PathBuf {
+        self.prefix().join(self.shared.outside().default_pid())
     }
 
     /// The `root` that holds where the configuration names none.

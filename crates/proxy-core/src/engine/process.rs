@@ -178,7 +178,7 @@ impl Feature for Process {
             let pid = written
                 .pid
                 .get()
-                .map_or_else(|| prefix.join("logs/nginx.pid"), |pid| prefix.join(pid));
+                .map_or_else(|| at.default_pid(), |pid| prefix.join(pid));
             return Arc::new(ProcessSettings {
                 user: written.user.get().cloned().or_else(|| of?.user.clone()),
                 workers: written

@@ -131,7 +131,15 @@ impl BindError {
         self
     }
 
-    fn advice(&self) -> Option<String> {
+    /// The system call that failed, as people write it: `bind()`.
+    #[must_use]
+    pub fn step(&self) -> &'static str {
+        self.step
+    }
+
+    /// What to do about it, where that is known.
+    #[must_use]
+    pub fn advice(&self) -> Option<String> {
         if let Some(obstacle) = &self.obstacle {
             return Some(match obstacle {
                 Obstacle::Listening => {

@@ -1,0 +1,154 @@
+//! What a serving process does with a configuration: compiles it beside the one in force, then swaps.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use nginx_conf::{SourceSet, Style};
+use proxy_core::engine::Serving;
+use proxy_core::engine::compile::Features;
+use proxy_core::engine::logs::ErrorLog;
+use proxy_core::engine::ports::ListenAddress;
+use proxy_core::engine::process::ProcessSettings;
+use proxy_core::engine::zones::Zones;
+
+use super::crew::Crew;
+use crate::logs::{Handed, HandedLogs};
+use crate::paths::Paths;
+use crate::{NAME, features};
+
+/// A configuration with everything that it needs from outside.
+pub struct Goods {
+    /// Its text.
+    pub sources: SourceSet,
+    /// The places that hold where it says nothing.
+    pub paths: Paths,
+    /// Its listening sockets.
+    pub listens: Vec<(ListenAddress, OwnedFd)>,
+    /// Its logs.
+    pub logs: Vec<Handed>,
+}
+
+/// Everything that lives as long as a serving process.
+pub struct Realm {
+    features: Features,
+    zones: Arc<Zones>,
+    logs: HandedLogs,
+    crew: Crew,
+    /// What the configuration in force says about the process.
+    pub process: ProcessSettings,
+}
+
+impl Realm {
+    /// Serves a configuration.
+    ///
+    /// # Errors
+    /// Why it can't, in words: the configuration, or the system.
+    pub fn open(goods: Goods) -> Result<Self, String> {
+        let features = features::all();
+        let zones = Arc::new(Zones::default());
+        let logs = HandedLogs::new(goods.paths.clone());
+        let plan = Plan::make(&features, &zones, &logs, &goods.sources, goods.logs)?;
+        let mut realm = Self {
+            crew: Crew::new(plan.serving, plan.errors.clone()),
+            features,
+            zones,
+            logs,
+            process: plan.process.clone(),
+        };
+        realm.settle(plan.process, plan.errors, goods.listens)?;
+        Ok(realm)
+    }
+
+    /// Serves another configuration instead; requests in flight end under the one that they began with.
+    ///
+    /// # Errors
+    /// As [`Realm::open`]; then nothing has changed.
+    pub fn replace(&mut self, goods: Goods) -> Result<(), String> {
+        self.logs.set_paths(goods.paths.clone());
+        let plan = Plan::make(
+            &self.features,
+            &self.zones,
+            &self.logs,
+            &goods.sources,
+            goods.logs,
+        )?;
+        let Plan {
+            site,
+            process,
+            errors,
+            ..
+        } = plan;
+        self.crew.shared().serving.replace(site);
+        self.settle(process, errors, goods.listens)
+    }
+
+    /// Goes on with logs that were opened anew.
+    pub fn reopen(&self, handed: Vec<Handed>) {
+        self.logs.take(handed);
+    }
+
+    /// The threads.
+    pub fn crew(&mut self) -> &mut Crew {
+        &mut self.crew
+    }
+
+    /// The error log of the program.
+    pub fn errors(&self) -> ErrorLog {
+        self.crew.shared().errors()
+    }
+
+    /// Cuts everything.
+    pub fn stop(self) {
+        self.crew.stop();
+    }
+
+    fn settle(
+        &mut self,
+        process: ProcessSettings,
+        errors: ErrorLog,
+        listens: Vec<(ListenAddress, OwnedFd)>,
+    ) -> Result<(), String> {
+        let threads = process
+            .workers
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        self.crew.configure(process.worker_connections, errors);
+        self.process = process;
+        self.crew.listen(listens);
+        self.zones.forget_unused();
+        self.logs.forget_unused();
+        self.crew.resize(threads).map_err(|error| {
+            format!("{threads} threads can't be started: {error}; lower worker_processes, or raise the limit of tasks")
+        })
+    }
+}
+
+/// A configuration, compiled but not served yet.
+struct Plan {
+    site: Arc<proxy_core::engine::site::Site>,
+    serving: Serving,
+    process: ProcessSettings,
+    errors: ErrorLog,
+}
+
+impl Plan {
+    fn make(
+        features: &Features,
+        zones: &Arc<Zones>,
+        logs: &HandedLogs,
+        sources: &SourceSet,
+        handed: Vec<Handed>,
+    ) -> Result<Self, String> {
+        logs.take(handed);
+        let (tree, mut faults) = sources.parse();
+        let compiled = features.compile(&tree, logs, zones, &mut faults);
+        let words = || faults.render(NAME, &tree.sources, Style::Line);
+        let compiled = compiled.ok_or_else(words)?;
+        let process = compiled.main.get::<ProcessSettings>().ok_or_else(words)?;
+        Ok(Self {
+            serving: Serving::new(Arc::clone(&compiled.site)),
+            site: compiled.site,
+            process: process.as_ref().clone(),
+            errors: compiled.main.core().error_log.clone(),
+        })
+    }
+}
