@@ -87,9 +87,10 @@ impl Message {
         self.field("EXTEND_TIMEOUT_USEC", &by.as_micros().to_string())
     }
 
-    /// `FDSTORE=1` under a name; the descriptors travel with the datagram.
+    /// `FDSTORE=1` under a name, for [`Notifier::send_with_fds`](super::Notifier::send_with_fds); at most 255 printable
+    /// ASCII characters without a colon.
     #[must_use]
-    pub(crate) fn store(self, name: &str) -> Self {
+    pub fn store(self, name: &str) -> Self {
         self.field("FDSTORE", "1").field("FDNAME", name)
     }
 
@@ -101,7 +102,7 @@ impl Message {
 
     /// `FDSTOREREMOVE=1` for a name.
     #[must_use]
-    pub(crate) fn unstore(self, name: &str) -> Self {
+    pub fn unstore(self, name: &str) -> Self {
         self.field("FDSTOREREMOVE", "1").field("FDNAME", name)
     }
 
