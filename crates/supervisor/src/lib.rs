@@ -8,6 +8,8 @@
 //! - [`channel`], [`board`] and [`link`] tie the two processes together: orders and reports with descriptors, shared
 //!   memory for heartbeats and counters, and the worker's side of both.
 //!
+//! `examples/greeter.rs` is a whole server on it, master and workers, in 150 lines.
+//!
 //! This crate knows no HTTP, no configuration language, no Python and no tokio. It is the one place, with
 //! `socket-activation`, where processes are made and signals handled.
 

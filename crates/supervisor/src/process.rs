@@ -7,7 +7,9 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Resource, Rlimit, chdir, getrlimit, setrlimit, setsid};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, chdir, getrlimit, set_dumpable_behavior, setrlimit, setsid,
+};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 /// Why the process could not be set up.
@@ -92,6 +94,15 @@ pub fn raise_open_files(wanted: Option<u64>) -> Result<u64, SetupError> {
             source: errno.into(),
         }),
     }
+}
+
+/// Lets the kernel write core files again, and debuggers of the same user attach, which both ends when a process becomes
+/// another user. A core file holds everything that was in memory, keys too.
+///
+/// # Errors
+/// The kernel's.
+pub fn allow_core_files() -> io::Result<()> {
+    Ok(set_dumpable_behavior(DumpableBehavior::Dumpable)?)
 }
 
 /// How to become a daemon.

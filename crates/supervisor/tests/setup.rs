@@ -22,6 +22,8 @@ fn another_user_in_every_thread_and_for_good() {
     let ids = "Uid: 54321 54321 54321 54321 | Gid: 54322 54322 54322 54322 | Groups: 54322";
     assert_eq!(lines.next(), Some(ids));
     assert_eq!(lines.next(), Some(ids), "the other thread");
+    assert_eq!(lines.next(), Some("NotDumpable"));
+    assert_eq!(lines.next(), Some("Dumpable"));
     assert_eq!(lines.next(), Some("again: true"));
     let back = lines.next().unwrap();
     assert!(back.contains("only root can become user 0"), "{back}");

@@ -18,6 +18,9 @@ pub fn become_another(arguments: &[String]) -> i32 {
     println!("{}", status_lines());
     thread.thread().unpark();
     println!("{}", thread.join().unwrap());
+    println!("{:?}", rustix::process::dumpable_behavior().unwrap());
+    supervisor::process::allow_core_files().unwrap();
+    println!("{:?}", rustix::process::dumpable_behavior().unwrap());
     println!("again: {}", identity.assume().is_ok());
     let root = Identity::lookup(Some("root"), Some("root"), &Groups::PrimaryOnly).unwrap();
     println!("back: {}", root.assume().unwrap_err());
