@@ -85,7 +85,8 @@ impl Shared {
                 .contains(name)
                 .then_some(())
         };
-        Deadline::after(PATIENCE)
+        // Longer than any other wait, so that what keeps the mark from being reached is told first.
+        Deadline::after(PATIENCE * 3 / 2)
             .poll(&self.stop, marked)
             .ok_or_else(|| format!("nobody marked \"{name}\""))
     }
