@@ -517,7 +517,7 @@ impl Compiler<'_> {
             })
             .collect();
         let server = Arc::new(Server {
-            name: name.trim_start_matches("*.").into(),
+            name: name.to_ascii_lowercase().into(),
             outside: Arc::new(outside),
             locations,
             named,

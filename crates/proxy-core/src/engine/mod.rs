@@ -8,6 +8,7 @@ pub mod exchange;
 pub mod files;
 pub mod logs;
 pub mod names;
+pub mod phrases;
 pub mod ports;
 pub mod prefixes;
 pub mod process;

@@ -1,6 +1,8 @@
 //! The variables that every request has: what nginx's core module offers.
 
+use std::ffi::OsStr;
 use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
@@ -153,6 +155,22 @@ pub(super) const ALL: &[Variable] = &[
         "pipe",
         "\"p\" when the request was pipelined, else \".\"",
         |_, _, out| text(out, b"."),
+    ),
+    plain(
+        "limit_rate",
+        "0: the rate of responses is not limited",
+        |_, _, out| text(out, b"0"),
+    ),
+    plain(
+        "realpath_root",
+        "root or alias for this request with all symbolic links resolved",
+        |ex, _, out| {
+            let root = ex.expand(&ex.core().files.path);
+            match std::fs::canonicalize(OsStr::from_bytes(&root)) {
+                Ok(path) => text(out, path.as_os_str().as_bytes()),
+                Err(_) => false,
+            }
+        },
     ),
     plain(
         "remote_addr",

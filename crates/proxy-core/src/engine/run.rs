@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::StatusCode;
 use http_wire::Known;
 use http_wire::fields::Fields;
 
 use super::exchange::Exchange;
 use super::site::Found;
-use super::special;
+use super::{phrases, special};
 use crate::feature::{Flow, Phase, Try, Turn};
 use crate::server::Response;
 
@@ -32,7 +33,7 @@ pub(super) async fn respond_from(exchange: &mut Exchange, mut flow: Flow) -> Res
                 special::Diverted::Response(response) => Flow::Respond(response),
             },
             Flow::Respond(response) => return shape(exchange, response),
-            Flow::Close => return special::closed(),
+            Flow::Close(status) => return special::closed(status),
         };
     }
 }
@@ -145,6 +146,15 @@ fn shape(exchange: &mut Exchange, mut response: Response) -> Response {
     for handler in &location.handlers.shapes {
         handler.shape(exchange, &mut response);
     }
-    response.status = exchange.final_status(response.status);
+    let status = exchange.final_status(response.status);
+    if status != response.status {
+        response.status = status;
+        response.reason = None;
+    }
+    if response.reason.is_none() {
+        response.reason = Some(Bytes::from_static(
+            phrases::reason(response.status).as_bytes(),
+        ));
+    }
     response
 }

@@ -170,8 +170,7 @@ impl Service for SiteService {
             Level::Info,
             format_args!("client sent an unacceptable request: {refusal}"),
         );
-        let status = special::status_of(refusal);
-        let mut response = special::refuse(&exchange, status);
+        let mut response = special::refuse(&exchange, refusal);
         finish(&mut exchange, &mut response);
         Some((response, Some(exchange)))
     }

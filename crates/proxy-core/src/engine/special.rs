@@ -10,6 +10,7 @@ use http_wire::head::RequestError;
 use super::core::ErrorPageTarget;
 use super::escape;
 use super::exchange::Exchange;
+use super::phrases;
 use crate::body::Body;
 use crate::feature::{Flow, Turn};
 use crate::server::{Ending, Refusal, Response};
@@ -72,8 +73,17 @@ pub(super) fn is_redirect(status: StatusCode) -> bool {
 }
 
 /// The page that the engine makes for a status.
-fn page_of_our_own(exchange: &Exchange, status: StatusCode, mut fields: Fields) -> Response {
-    let body = page(status, exchange.core().server_token);
+fn page_of_our_own(exchange: &Exchange, status: StatusCode, fields: Fields) -> Response {
+    page_with_title(exchange, status, phrases::title(status), fields)
+}
+
+fn page_with_title(
+    exchange: &Exchange,
+    status: StatusCode,
+    title: &str,
+    mut fields: Fields,
+) -> Response {
+    let body = page(status, title, exchange.core().server_token);
     if !body.is_empty() {
         let _ = fields.set("Content-Type", b"text/html");
     }
@@ -94,16 +104,15 @@ fn page_of_our_own(exchange: &Exchange, status: StatusCode, mut fields: Fields) 
 }
 
 /// The text of an error page; empty for statuses that have none.
-pub fn page(status: StatusCode, server: &str) -> Bytes {
+fn page(status: StatusCode, title: &str, server: &str) -> Bytes {
     let code = status.as_u16();
     if !(301..600).contains(&code) || code == 304 {
         return Bytes::new();
     }
-    let reason = http_wire::reason(status);
     let mut text = Vec::with_capacity(160);
     let _ = write!(
         text,
-        "<html>\r\n<head><title>{code} {reason}</title></head>\r\n<body>\r\n<center><h1>{code} {reason}</h1></center>\r\n\
+        "<html>\r\n<head><title>{code} {title}</title></head>\r\n<body>\r\n<center><h1>{code} {title}</h1></center>\r\n\
          <hr><center>{server}</center>\r\n</body>\r\n</html>\r\n"
     );
     text.into()
@@ -135,13 +144,18 @@ fn redirect_response(
 }
 
 fn set_location(exchange: &Exchange, fields: &mut Fields, location: &[u8]) {
-    let location = escape::field_value(location);
+    let _ = fields.set(
+        "Location",
+        escape::field_value(&absolute(exchange, location)),
+    );
+}
+
+/// A location as it is sent: one that begins with a slash is made absolute unless `absolute_redirect off` says otherwise.
+pub fn absolute(exchange: &Exchange, location: &[u8]) -> Vec<u8> {
     if location.starts_with(b"/") && exchange.core().absolute_redirect {
-        let mut absolute = exchange.origin();
-        absolute.extend_from_slice(&location);
-        let _ = fields.set("Location", &absolute);
+        [&*exchange.origin(), location].concat()
     } else {
-        let _ = fields.set("Location", &location);
+        location.to_vec()
     }
 }
 
@@ -161,10 +175,10 @@ pub(super) fn admit_content(exchange: &mut Exchange) -> Flow {
     Flow::status(StatusCode::PAYLOAD_TOO_LARGE)
 }
 
-/// Closes the connection without an answer.
-pub(super) fn closed() -> Response {
+/// Closes the connection without an answer; the log tells the status.
+pub(super) fn closed(status: StatusCode) -> Response {
     Response {
-        status: StatusCode::from_u16(444).unwrap_or(StatusCode::BAD_REQUEST),
+        status,
         reason: None,
         fields: Fields::new(),
         body: Body::Empty,
@@ -179,18 +193,22 @@ pub(super) fn closed() -> Response {
     }
 }
 
-/// The status for a head that was not accepted, as nginx answers.
-pub(super) fn status_of(refusal: &Refusal) -> StatusCode {
-    match refusal {
-        // nginx answers 400 to fields that are too large, with a page that says so; 431 is not in its vocabulary.
-        Refusal::Head(RequestError::Section(_)) => StatusCode::BAD_REQUEST,
-        refusal => refusal.status(),
-    }
-}
-
-/// The answer to a head that was not accepted.
-pub(super) fn refuse(exchange: &Exchange, status: StatusCode) -> Response {
-    let mut response = page_of_our_own(exchange, status, Fields::new());
+/// The answer to a head that was not accepted, as nginx gives it: none to one that did not come in time, and 400 with a page
+/// that says so to fields that are too large, since 431 is not in its vocabulary.
+pub(super) fn refuse(exchange: &Exchange, refusal: &Refusal) -> Response {
+    let mut response = match refusal {
+        Refusal::Timeout => return closed(StatusCode::REQUEST_TIMEOUT),
+        Refusal::Head(RequestError::Section(error))
+            if error.status() == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE =>
+        {
+            let title = "Request Header Or Cookie Too Large";
+            page_with_title(exchange, StatusCode::BAD_REQUEST, title, Fields::new())
+        }
+        Refusal::Head(RequestError::Section(_)) => {
+            page_of_our_own(exchange, StatusCode::BAD_REQUEST, Fields::new())
+        }
+        refusal => page_of_our_own(exchange, refusal.status(), Fields::new()),
+    };
     response.ending.keep_alive = false;
     response
 }

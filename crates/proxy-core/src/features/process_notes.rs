@@ -28,11 +28,9 @@ impl Feature for ProcessNotes {
     type Settled = ();
     const NAME: &'static str = "process_notes";
     const DIRECTIVES: &'static [D] = &[
-        noted(
+        flag(
             "accept_mutex",
             EVENTS_ONLY,
-            1,
-            1,
             "the kernel wakes one thread for each connection",
         ),
         noted(
@@ -42,11 +40,9 @@ impl Feature for ProcessNotes {
             1,
             "the kernel wakes one thread for each connection",
         ),
-        noted(
+        flag(
             "multi_accept",
             EVENTS_ONLY,
-            1,
-            1,
             "waiting connections are accepted as fast as they are served",
         ),
         noted("use", EVENTS_ONLY, 1, 1, "epoll is used"),
@@ -80,11 +76,9 @@ impl Feature for ProcessNotes {
         ),
         noted("debug_points", MAIN_ONLY, 1, 1, "there are none"),
         noted("lock_file", MAIN_EVENTS, 1, 1, "no lock is needed"),
-        noted(
+        flag(
             "pcre_jit",
             MAIN_ONLY,
-            1,
-            1,
             "expressions are compiled in another way",
         ),
         noted("thread_pool", MAIN_ONLY, 2, 3, "one pool serves all files"),
@@ -95,16 +89,14 @@ impl Feature for ProcessNotes {
             1,
             "the clock is read when needed",
         ),
-        noted("sendfile", HTTP_SERVER_LOCATION, 1, 1, ""),
-        noted(
+        flag("sendfile", HTTP_SERVER_LOCATION, ""),
+        size(
             "sendfile_max_chunk",
             HTTP_SERVER_LOCATION,
-            1,
-            1,
             "no connection can hold up the others with one",
         ),
-        noted("tcp_nopush", HTTP_SERVER_LOCATION, 1, 1, ""),
-        noted("tcp_nodelay", HTTP_SERVER_LOCATION, 1, 1, ""),
+        flag("tcp_nopush", HTTP_SERVER_LOCATION, ""),
+        flag("tcp_nodelay", HTTP_SERVER_LOCATION, ""),
         noted(
             "aio",
             HTTP_SERVER_LOCATION,
@@ -112,11 +104,9 @@ impl Feature for ProcessNotes {
             1,
             "files that are not in memory are read by a pool of threads",
         ),
-        noted(
+        flag(
             "aio_write",
             HTTP_SERVER_LOCATION,
-            1,
-            1,
             "temporary files are written by a pool of threads",
         ),
         noted(
@@ -126,20 +116,12 @@ impl Feature for ProcessNotes {
             1,
             "files are read through the kernel's cache",
         ),
-        noted(
+        size(
             "directio_alignment",
             HTTP_SERVER_LOCATION,
-            1,
-            1,
             "files are read through the kernel's cache",
         ),
-        noted(
-            "read_ahead",
-            HTTP_SERVER_LOCATION,
-            1,
-            1,
-            "the kernel decides",
-        ),
+        size("read_ahead", HTTP_SERVER_LOCATION, "the kernel decides"),
         noted(
             "output_buffers",
             HTTP_SERVER_LOCATION,
@@ -147,25 +129,15 @@ impl Feature for ProcessNotes {
             2,
             "buffers are as large as is useful",
         ),
-        noted(
+        size(
             "postpone_output",
             HTTP_SERVER_LOCATION,
-            1,
-            1,
             "head and first content leave together",
         ),
-        noted(
-            "send_lowat",
-            HTTP_SERVER_LOCATION,
-            1,
-            1,
-            "the kernel decides",
-        ),
-        noted(
+        size("send_lowat", HTTP_SERVER_LOCATION, "the kernel decides"),
+        flag(
             "reset_timedout_connection",
             HTTP_SERVER_LOCATION,
-            1,
-            1,
             "timed-out connections are closed",
         ),
         noted(
@@ -196,18 +168,14 @@ impl Feature for ProcessNotes {
             1,
             "a reload closes idle connections between two requests only",
         ),
-        noted(
+        flag(
             "msie_padding",
             HTTP_SERVER_LOCATION,
-            1,
-            1,
             "no such browser is left",
         ),
-        noted(
+        flag(
             "msie_refresh",
             HTTP_SERVER_LOCATION,
-            1,
-            1,
             "no such browser is left",
         ),
         noted(
@@ -217,11 +185,9 @@ impl Feature for ProcessNotes {
             2,
             "files are opened when asked for, which is as fast",
         ),
-        noted(
+        flag(
             "open_file_cache_errors",
             HTTP_SERVER_LOCATION,
-            1,
-            1,
             "files are opened when asked for",
         ),
         noted(
@@ -245,21 +211,15 @@ impl Feature for ProcessNotes {
             5,
             "log files stay open",
         ),
-        noted("types_hash_bucket_size", HTTP_SERVER_LOCATION, 1, 1, ""),
-        noted("types_hash_max_size", HTTP_SERVER_LOCATION, 1, 1, ""),
-        noted("server_names_hash_bucket_size", HTTP_ONLY, 1, 1, ""),
-        noted("server_names_hash_max_size", HTTP_ONLY, 1, 1, ""),
-        noted("variables_hash_bucket_size", HTTP_ONLY, 1, 1, ""),
-        noted("variables_hash_max_size", HTTP_ONLY, 1, 1, ""),
-        noted("connection_pool_size", HTTP_SERVER, 1, 1, ""),
-        noted("request_pool_size", HTTP_SERVER, 1, 1, ""),
-        noted(
-            "subrequest_output_buffer_size",
-            HTTP_SERVER_LOCATION,
-            1,
-            1,
-            "",
-        ),
+        size("types_hash_bucket_size", HTTP_SERVER_LOCATION, ""),
+        size("types_hash_max_size", HTTP_SERVER_LOCATION, ""),
+        size("server_names_hash_bucket_size", HTTP_ONLY, ""),
+        size("server_names_hash_max_size", HTTP_ONLY, ""),
+        size("variables_hash_bucket_size", HTTP_ONLY, ""),
+        size("variables_hash_max_size", HTTP_ONLY, ""),
+        size("connection_pool_size", HTTP_SERVER, ""),
+        size("request_pool_size", HTTP_SERVER, ""),
+        size("subrequest_output_buffer_size", HTTP_SERVER_LOCATION, ""),
         noted(
             "client_body_temp_path",
             HTTP_SERVER_LOCATION,
@@ -267,23 +227,15 @@ impl Feature for ProcessNotes {
             4,
             "content that waits on disk lies in files without a name in the system's temporary directory",
         ),
-        noted(
-            "client_body_in_single_buffer",
-            HTTP_SERVER_LOCATION,
-            1,
-            1,
-            "",
-        ),
-        noted(
+        flag("client_body_in_single_buffer", HTTP_SERVER_LOCATION, ""),
+        flag(
             "log_subrequest",
             HTTP_SERVER_LOCATION,
-            1,
-            1,
             "there are no subrequests",
         ),
         noted("ssl_engine", MAIN_ONLY, 1, 1, "there is no OpenSSL"),
         noted("env", MAIN_ONLY, 1, 1, "the worker keeps the environment"),
-        noted("quic_bpf", MAIN_HTTP, 1, 1, "there is no HTTP/3"),
+        flag("quic_bpf", MAIN_HTTP, "there is no HTTP/3"),
     ];
 
     fn settle(&self, _: Written, outer: Option<&Arc<()>>, _: &mut Settling<'_>) -> Arc<()> {
@@ -291,18 +243,44 @@ impl Feature for ProcessNotes {
     }
 }
 
+/// [`noted`], `on` or `off`.
+const fn flag(name: &'static str, scopes: Scopes, why: &'static str) -> D {
+    let read: Read = |args, _| {
+        args.flag()?;
+        note(args);
+        Ok(())
+    };
+    D {
+        read,
+        syntax: "on | off",
+        repeat: Repeat::Once,
+        ..noted(name, scopes, 1, 1, why)
+    }
+}
+
+/// [`noted`], a size.
+const fn size(name: &'static str, scopes: Scopes, why: &'static str) -> D {
+    let read: Read = |args, _| {
+        args.size()?;
+        note(args);
+        Ok(())
+    };
+    D {
+        read,
+        syntax: "size",
+        repeat: Repeat::Once,
+        ..noted(name, scopes, 1, 1, why)
+    }
+}
+
 /// A directive that is accepted; `why` says why it has nothing to do, empty where nobody needs to be told.
 const fn noted(name: &'static str, scopes: Scopes, min: usize, max: usize, why: &'static str) -> D {
-    let read = if why.is_empty() {
-        accept as fn(&mut Args<'_>, &mut Written) -> Result<(), Fault>
-    } else {
-        note
+    let read: Read = |args, _| {
+        args.rest();
+        note(args);
+        Ok(())
     };
-    let doc = if why.is_empty() {
-        "Accepted: nothing here needs to be told."
-    } else {
-        why
-    };
+    let doc = if why.is_empty() { NOTHING } else { why };
     D {
         name,
         scopes,
@@ -315,22 +293,21 @@ const fn noted(name: &'static str, scopes: Scopes, min: usize, max: usize, why: 
     }
 }
 
-fn accept(args: &mut Args<'_>, _: &mut Written) -> Result<(), Fault> {
-    args.rest();
-    Ok(())
-}
+type Read = fn(&mut Args<'_>, &mut Written) -> Result<(), Fault>;
 
-fn note(args: &mut Args<'_>, _: &mut Written) -> Result<(), Fault> {
-    args.rest();
+/// What is said of directives whose meaning nobody misses.
+const NOTHING: &str = "Accepted: nothing here needs to be told.";
+
+/// Tells why a directive has nothing to do, where somebody may wonder.
+fn note(args: &mut Args<'_>) {
     let name = args.directive();
-    let why = ProcessNotes::DIRECTIVES
+    let known = ProcessNotes::DIRECTIVES
         .iter()
-        .find(|directive| directive.name == name)
-        .map_or("", |directive| directive.doc);
-    args.report(
-        Fault::new(format!("\"{name}\" has no meaning here: {why}")).severity(Severity::Notice),
-    );
-    Ok(())
+        .find(|directive| directive.name == name);
+    if let Some(directive) = known.filter(|directive| directive.doc != NOTHING) {
+        let words = format!("\"{name}\" has no meaning here: {}", directive.doc);
+        args.report(Fault::new(words).severity(Severity::Notice));
+    }
 }
 
 #[cfg(test)]

@@ -121,7 +121,9 @@ fn status(code: u16) -> StatusCode {
 fn answer(settled: &Settled, exchange: &mut Exchange) -> Flow {
     match &settled.answer {
         None => Flow::Next,
-        Some(Answer::Close) => Flow::Close,
+        Some(Answer::Close) => {
+            Flow::Close(StatusCode::from_u16(444).unwrap_or(StatusCode::BAD_REQUEST))
+        }
         Some(Answer::Status(status)) if status.as_u16() < 300 => {
             Flow::Respond(exchange.response(*status, Fields::new(), Body::Empty))
         }

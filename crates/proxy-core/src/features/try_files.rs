@@ -139,10 +139,8 @@ fn choose<'a>(settled: &'a Settled, exchange: &'a mut Exchange) -> Waiting<'a, F
                 }
             });
             if fits {
-                let mut path = uri_of(exchange, &name);
-                if candidate.wants_directory {
-                    path.push(b'/');
-                }
+                // A directory keeps its name without the slash: whoever serves it redirects to the one with it.
+                let path = uri_of(exchange, &name);
                 exchange.uri.path = path;
                 exchange.uri.as_sent = false;
                 return Flow::Next;

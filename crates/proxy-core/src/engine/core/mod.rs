@@ -8,7 +8,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_wire::head::{Handling, HeadLimits, HeadPolicy};
+use http_wire::head::{
+    Handling, HeadLimits, HeadPolicy, HostRule, MethodCharacters, MethodRule, TargetRule,
+};
+use http_wire::{Known, KnownSet};
 use nginx_conf::{Fault, List, Setting};
 use static_files::{Symlinks, Types};
 
@@ -364,20 +367,47 @@ impl Heads {
 
     /// How strictly heads are read: what nginx takes and RFC 9112 leaves open; what RFC 9112 forbids is refused.
     fn policy(&self) -> HeadPolicy {
-        let invalid = if self.ignores_invalid {
+        let unusual = if self.ignores_invalid {
             Handling::Drop
         } else {
             Handling::Refuse
         };
         HeadPolicy {
             bare_lf: true,
+            method: MethodRule {
+                characters: MethodCharacters::Capitals,
+                length_min: 1,
+                length_max: 8192,
+            },
+            target: TargetRule {
+                asterisk: false,
+                authority: false,
+                fragment: true,
+                non_ascii: true,
+                ..TargetRule::default()
+            },
+            minor_versions: true,
+            extra_spaces: true,
             underscores: if self.underscores {
                 Handling::Keep
             } else {
-                invalid
+                unusual
             },
+            unusual_names: unusual,
             drop_invalid_names: self.ignores_invalid,
-            ..HeadPolicy::default()
+            control_bytes: true,
+            host: HostRule {
+                required: true,
+                checked: true,
+                empty: false,
+            },
+            single: KnownSet::of(&[
+                Known::Host,
+                Known::ContentLength,
+                Known::TransferEncoding,
+                Known::Range,
+                Known::Expect,
+            ]),
         }
     }
 }

@@ -10,7 +10,7 @@ use nginx_conf::{Args, Fault};
 
 use super::target::Aim;
 use super::variables::ComputedHost;
-use super::{Settled, is_repeatable, request, response};
+use super::{Settled, is_repeatable, request, response, words};
 use crate::body::Body;
 use crate::client::{Answer, Blame, ClientError, Outgoing, Phase, Upload};
 use crate::engine::exchange::{Attempt, Exchange, Meter};
@@ -314,8 +314,9 @@ impl<'a> Pass<'a> {
             ""
         };
         exchange.log_error(format_args!(
-            "upstream \"{}\", peer {address}: {error}{then}",
-            self.group.name()
+            "upstream \"{}\", peer {address}: {}{then}",
+            self.group.name(),
+            words::of(error)
         ));
         (!goes_on).then(|| Flow::Special(status, Fields::new()))
     }
@@ -406,8 +407,12 @@ fn refuse_content(exchange: &Exchange, error: &ContentError) -> Flow {
         Level::Info
     };
     exchange.log(level, format_args!("{error}"));
-    match error.status() {
-        Some(status) => Flow::status(status),
-        None => Flow::Close,
+    match error {
+        // nginx closes without an answer; the log tells why.
+        ContentError::Timeout { .. } => Flow::Close(StatusCode::REQUEST_TIMEOUT),
+        error => match error.status() {
+            Some(status) => Flow::status(status),
+            None => Flow::Close(StatusCode::BAD_REQUEST),
+        },
     }
 }

@@ -10,6 +10,7 @@ mod request;
 mod response;
 mod target;
 mod variables;
+mod words;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -15,6 +15,7 @@ use crate::body::{Body, BodyError, BoxStream};
 use crate::client::{Answer, tunnel};
 use crate::engine::escape::field_value;
 use crate::engine::exchange::{Exchange, Meter};
+use crate::engine::special;
 use crate::feature::{Flow, Turn};
 
 /// Not passed on unless `proxy_pass_header` says so.
@@ -165,7 +166,8 @@ fn fields(settled: &Settled, exchange: &mut Exchange, origin: &Fields, switches:
             continue;
         }
         let rewritten = match name.known() {
-            Some(Known::Location) => redirects::rewrite(&settled.redirects, exchange, value),
+            Some(Known::Location) => redirects::rewrite(&settled.redirects, exchange, value)
+                .map(|to| special::absolute(exchange, &to)),
             _ if bytes.eq_ignore_ascii_case(b"refresh") => refresh(settled, exchange, value),
             _ => None,
         };
