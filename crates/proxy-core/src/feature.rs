@@ -128,7 +128,7 @@ pub enum Flow {
     Respond(Response),
     /// This status, with a page of our own or the one that `error_page` names; the fields are added to it.
     Special(StatusCode, Fields),
-    /// Close the connection without a response; the log tells this status (nginx's 444, or 408).
+    /// Close the connection without a response; the log tells this status (nginx's 444).
     Close(StatusCode),
     /// Choose a location anew, for another URI.
     Turn(Turn),

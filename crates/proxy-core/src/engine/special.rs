@@ -193,11 +193,10 @@ pub(super) fn closed(status: StatusCode) -> Response {
     }
 }
 
-/// The answer to a head that was not accepted, as nginx gives it: none to one that did not come in time, and 400 with a page
-/// that says so to fields that are too large, since 431 is not in its vocabulary.
+/// The answer to a head that was not accepted, as nginx gives it: 400 with a page that says so to fields
+/// that are too large, since 431 is not in its vocabulary. One that did not come in time gets 408, where nginx closes in silence.
 pub(super) fn refuse(exchange: &Exchange, refusal: &Refusal) -> Response {
     let mut response = match refusal {
-        Refusal::Timeout => return closed(StatusCode::REQUEST_TIMEOUT),
         Refusal::Head(RequestError::Section(error))
             if error.status() == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE =>
         {

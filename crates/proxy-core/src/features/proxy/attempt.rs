@@ -407,12 +407,9 @@ fn refuse_content(exchange: &Exchange, error: &ContentError) -> Flow {
         Level::Info
     };
     exchange.log(level, format_args!("{error}"));
-    match error {
-        // nginx closes without an answer; the log tells why.
-        ContentError::Timeout { .. } => Flow::Close(StatusCode::REQUEST_TIMEOUT),
-        error => match error.status() {
-            Some(status) => Flow::status(status),
-            None => Flow::Close(StatusCode::BAD_REQUEST),
-        },
+    match error.status() {
+        Some(status) => Flow::status(status),
+        // Nobody is there to be answered; the log tells nginx's 400.
+        None => Flow::Close(StatusCode::BAD_REQUEST),
     }
 }
