@@ -75,6 +75,15 @@ impl DiskLogs {
         }
     }
 
+    /// A copy of the first file of an error log that is no standard stream: where a daemon's standard error goes.
+    pub fn file_of(&self, errors: &ErrorLog) -> Option<File> {
+        let opened = lock(&self.opened);
+        let mut files = errors.files().filter(|log| log.path() != Path::new(STDERR));
+        let log = files.next()?;
+        let open = opened.iter().find(|open| open.path == log.path())?;
+        open.file.try_clone().ok()
+    }
+
     fn open(&self, path: &Path) -> io::Result<Arc<LogFile>> {
         let mut opened = lock(&self.opened);
         if let Some(open) = opened.iter().find(|open| open.path == path) {
@@ -189,12 +198,6 @@ impl Outside for HandedLogs {
     fn default_pid(&self) -> PathBuf {
         self.paths.pid.clone()
     }
-}
-
-/// An error log on standard error, for what is to be said before there is a configuration.
-pub fn to_stderr() -> ErrorLog {
-    let log = open_append(Path::new(STDERR)).map(|file| LogFile::new(STDERR.into(), file));
-    single(log)
 }
 
 fn single(log: io::Result<Arc<LogFile>>) -> ErrorLog {

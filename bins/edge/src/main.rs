@@ -15,6 +15,7 @@ mod exit;
 mod features;
 mod listening;
 mod logs;
+mod master;
 mod orders;
 mod paths;
 mod reference;

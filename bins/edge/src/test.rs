@@ -8,6 +8,7 @@ use rustix::fs::{Access, access};
 
 use crate::configuration::{Blueprint, Origin};
 use crate::logs::reason;
+use crate::orders::Rights;
 use crate::{NAME, features, listening};
 
 /// Reads the configuration, opens its logs, tries its addresses; reports every fault at once. `dump` prints the text of a good
@@ -46,6 +47,11 @@ fn surroundings_are_fit(blueprint: &Blueprint) -> bool {
         .err()
         .unwrap_or_default();
     faults.extend(pid_fault(&blueprint.process.pid));
+    faults.extend(
+        Rights::of(&blueprint.process)
+            .err()
+            .map(|words| (words, None)),
+    );
     let mut stderr = io::stderr();
     for (words, advice) in &faults {
         let _ = writeln!(stderr, "{NAME}: [emerg] {words}");

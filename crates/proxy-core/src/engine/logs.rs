@@ -166,6 +166,11 @@ impl ErrorLog {
         }
     }
 
+    /// The files that it writes to.
+    pub fn files(&self) -> impl Iterator<Item = &Arc<LogFile>> {
+        self.sinks.iter().map(|(_, file)| file)
+    }
+
     /// True when some sink takes lines of this level.
     pub fn takes(&self, level: Level) -> bool {
         self.sinks.iter().any(|(least, _)| level >= *least)
