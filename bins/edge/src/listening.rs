@@ -108,6 +108,12 @@ impl Listening {
             .collect()
     }
 
+    /// Closes all of them, and removes the files of unix sockets unless they were given away.
+    pub fn close(&mut self) {
+        self.listeners = Listeners::new();
+        self.names.clear();
+    }
+
     /// The sockets as such.
     pub fn listeners(&mut self) -> &mut Listeners {
         &mut self.listeners

@@ -272,6 +272,8 @@ impl Edge {
             Some(pid) => self.note(self.manager.main_pid(pid.as_raw_pid().unsigned_abs())),
             None => self.note(self.manager.stopping()),
         }
+        // Whoever comes now is to be refused at once, not to wait for an end that may take long.
+        self.listening.close();
         master.stop(ending);
     }
 }

@@ -79,7 +79,7 @@ impl Edge {
                 );
             }
             Event::Fleet(Notice::ReloadFailed { .. }) => {
-                self.log(Level::Alert, format_args!("{event}"))
+                self.log(Level::Alert, format_args!("{event}"));
             }
             Event::Fleet(_) | Event::Ready { .. } | Event::Told { .. } => {
                 self.log(Level::Info, format_args!("{event}"));

@@ -75,7 +75,6 @@ pub struct Door {
 }
 
 struct Inside {
-    listener: Listener,
     service: Arc<SiteService>,
     shared: Arc<Shared>,
     room: Arc<Room>,
@@ -95,8 +94,8 @@ impl Door {
         shared: &Arc<Shared>,
         room: &Arc<Room>,
     ) -> io::Result<Self> {
+        let listener = Listener::new(socket)?;
         let inside = Arc::new(Inside {
-            listener: Listener::new(socket)?,
             service: Arc::new(shared.serving.at(address.clone())),
             shared: Arc::clone(shared),
             room: Arc::clone(room),
@@ -104,7 +103,7 @@ impl Door {
             address,
         });
         let closing = Drain::new();
-        tokio::spawn(Arc::clone(&inside).accept(closing.clone()));
+        tokio::spawn(Arc::clone(&inside).accept(listener, closing.clone()));
         Ok(Self { inside, closing })
     }
 
@@ -131,14 +130,15 @@ impl Door {
 }
 
 impl Inside {
-    async fn accept(self: Arc<Self>, closing: Drain) {
+    /// Owns the socket, so that it is closed as soon as nothing more is accepted.
+    async fn accept(self: Arc<Self>, listener: Listener, closing: Drain) {
         let begun = closing.begun();
         tokio::pin!(begun);
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = &mut begun => break,
-                accepted = self.next() => accepted,
+                accepted = self.next(&listener) => accepted,
             };
             match accepted {
                 Ok(accepted) => self.serve(accepted),
@@ -156,24 +156,24 @@ impl Inside {
             // So that a connection is read before the next is taken: what one thread does not get to, another takes.
             tokio::task::yield_now().await;
         }
-        self.accept_rest().await;
+        self.accept_rest(&listener).await;
     }
 
     /// The next connection, when there is room for one.
-    async fn next(&self) -> io::Result<Accepted> {
+    async fn next(&self, listener: &Listener) -> io::Result<Accepted> {
         if self.room.is_full(&self.shared) {
             self.make_room().await;
         }
-        self.listener.accept().await
+        listener.accept().await
     }
 
     /// What was already waiting when the address went: it was promised an answer.
-    async fn accept_rest(&self) {
-        let accept = self.listener.accept();
+    async fn accept_rest(&self, listener: &Listener) {
+        let accept = listener.accept();
         tokio::pin!(accept);
-        while let Poll::Ready(Ok(accepted)) = futures_poll(accept.as_mut()).await {
+        while let Poll::Ready(Ok(accepted)) = poll_once(accept.as_mut()).await {
             self.serve(accepted);
-            accept.set(self.listener.accept());
+            accept.set(listener.accept());
         }
     }
 
@@ -223,7 +223,7 @@ impl Inside {
 }
 
 /// Polls a future once.
-async fn futures_poll<F: Future>(mut future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+async fn poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
     std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
 }
 
