@@ -7,6 +7,8 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use static_files::FileBody;
 
+use crate::read_ahead::ReadAhead;
+
 /// A boxed stream of content frames.
 pub type BoxStream = Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError> + Send>>;
 
@@ -22,6 +24,8 @@ pub enum Body {
     File(FileBody),
     /// Content that is still being made.
     Stream(BoxStream),
+    /// Content that is still being made, and is read ahead while the client is slow.
+    Ahead(Box<ReadAhead>),
 }
 
 impl Body {
@@ -34,11 +38,13 @@ impl Body {
 
     /// How many bytes are still to come, where that is known.
     pub fn exact_length(&self) -> Option<u64> {
+        use http_body::Body as _;
         match self {
             Self::Empty => Some(0),
             Self::Bytes(bytes) => Some(bytes.len() as u64),
             Self::File(file) => Some(file.len()),
             Self::Stream(stream) => stream.size_hint().exact(),
+            Self::Ahead(ahead) => ahead.size_hint().exact(),
         }
     }
 }
@@ -65,6 +71,7 @@ impl http_body::Body for Body {
                 })
             }),
             Self::Stream(stream) => stream.as_mut().poll_frame(cx),
+            Self::Ahead(ahead) => ahead.poll_next(cx),
         }
     }
 
@@ -74,12 +81,14 @@ impl http_body::Body for Body {
             Self::Bytes(bytes) => bytes.is_empty(),
             Self::File(file) => http_body::Body::is_end_stream(file),
             Self::Stream(stream) => stream.is_end_stream(),
+            Self::Ahead(ahead) => ahead.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Stream(stream) => stream.size_hint(),
+            Self::Ahead(ahead) => ahead.size_hint(),
             known => SizeHint::with_exact(known.exact_length().unwrap_or_default()),
         }
     }
@@ -122,6 +131,7 @@ impl std::fmt::Debug for Body {
             Self::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
             Self::File(file) => file.fmt(f),
             Self::Stream(_) => f.write_str("Stream"),
+            Self::Ahead(_) => f.write_str("Ahead"),
         }
     }
 }

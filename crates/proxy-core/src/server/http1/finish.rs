@@ -11,7 +11,6 @@ use super::encode::Framing;
 use super::reader::Reader;
 use super::{Busy, Line, Next, Unsent};
 use crate::buffers;
-use crate::server::content::{Lent, State};
 use crate::server::service::{Outcome, Sent, Service, TunnelEnd, UpgradeFn};
 use crate::server::upgraded::Upgraded;
 use crate::socket::Socket;
@@ -28,8 +27,8 @@ impl<S: Service> Busy<S> {
             if reader.lent {
                 self.reclaim(line, reader).await;
             }
-            if let Some(lent) = reader.unread.take() {
-                self.throw_away(line, reader, lent).await;
+            if reader.unread.is_some() {
+                self.throw_away(line, reader).await;
             }
             if reader.is_settled() {
                 return Next::Stay;
@@ -61,27 +60,16 @@ impl<S: Service> Busy<S> {
     }
 
     /// Reads the rest of the content and forgets it, within limits.
-    async fn throw_away(&mut self, line: &mut Line, reader: &mut Reader, mut lent: Box<Lent>) {
-        let mut left = line.limits.drain_bytes;
+    async fn throw_away(&mut self, line: &mut Line, reader: &mut Reader) {
         line.alarm.set_after(line.limits.drain_timeout);
-        poll_fn(|cx| {
-            while lent.state == State::Open {
-                match lent.step() {
-                    Err(_) => lent.state = State::Broken,
-                    Ok(Some(piece)) if piece.len() as u64 > left => lent.state = State::Broken,
-                    Ok(Some(piece)) => left -= piece.len() as u64,
-                    Ok(None) => match lent.poll_fill(cx) {
-                        Poll::Pending => return line.alarm.poll(cx),
-                        Poll::Ready(Ok(read)) if read > 0 => {}
-                        Poll::Ready(_) => lent.state = State::Broken,
-                    },
-                }
-            }
-            Poll::Ready(())
-        })
+        poll_fn(
+            |cx| match reader.poll_discard(cx, &line.limits, &mut self.input) {
+                Poll::Ready(_) => Poll::Ready(()),
+                Poll::Pending => line.alarm.poll(cx),
+            },
+        )
         .await;
         line.alarm.clear();
-        reader.accept(lent, &mut self.input);
     }
 
     /// Ends a connection whose response broke off: what is there goes out, and no end that could be taken for a good one.

@@ -55,7 +55,7 @@ pub fn serve_connection<S: Service>(
     drain: &Drain,
 ) -> impl Future<Output = ()> + Send + use<S> {
     let limits = service.limits(&connection);
-    let line = Line {
+    let mut line = Line {
         socket: Arc::new(socket),
         connection,
         limits,
@@ -65,7 +65,19 @@ pub fn serve_connection<S: Service>(
         now: Instant::now(),
         idle: None,
     };
-    run(service, line)
+    // What an async block captures it holds once; what an async function is given, twice.
+    async move {
+        while line.rest().await {
+            match Box::pin(busy(&*service, &mut line)).await {
+                Next::Stay => {}
+                Next::Close => return,
+                Next::Tunnel(tunnel) => {
+                    let (record, sent) = tunnel.run().await;
+                    return service.sent(record, &sent);
+                }
+            }
+        }
+    }
 }
 
 /// What a connection holds for all of its life.
@@ -110,19 +122,6 @@ enum Next<S: Service> {
     Close,
     /// With another protocol.
     Tunnel(Box<finish::Tunnel<S::Record>>),
-}
-
-async fn run<S: Service>(service: Arc<S>, mut line: Line) {
-    while line.rest().await {
-        match Box::pin(busy(&*service, &mut line)).await {
-            Next::Stay => {}
-            Next::Close => return,
-            Next::Tunnel(tunnel) => {
-                let (record, sent) = tunnel.run().await;
-                return service.sent(record, &sent);
-            }
-        }
-    }
 }
 
 impl Line {

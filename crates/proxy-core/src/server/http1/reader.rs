@@ -21,10 +21,22 @@ pub(super) struct Reader {
     pub(super) unread: Option<Box<Lent>>,
     wire_bytes: u64,
     watching: bool,
+    /// How much of unread content was thrown away.
+    discarded: u64,
 }
 
 /// The client has left.
 pub(super) struct Gone;
+
+/// What became of content that nobody read.
+pub(super) enum Discarded {
+    /// It was read to its end.
+    All,
+    /// There is too much of it, or its end can't be found.
+    TooMuch,
+    /// The client closed before its end.
+    Gone,
+}
 
 impl Reader {
     pub(super) fn new(lent: bool) -> Self {
@@ -33,6 +45,7 @@ impl Reader {
             unread: None,
             wire_bytes: 0,
             watching: true,
+            discarded: 0,
         }
     }
 
@@ -102,10 +115,59 @@ impl Reader {
         if let Poll::Ready(Err(_)) = output.poll_flush(cx, &line.socket, false) {
             return Poll::Ready(Gone);
         }
-        if self.lent || self.unread.is_some() || !self.watching {
+        if self.lent || !self.watching {
             return Poll::Pending;
         }
-        self.poll_end(cx, line, input)
+        match self.poll_discard(cx, &line.limits, input) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Discarded::All) => return self.poll_end(cx, line, input),
+            Poll::Ready(Discarded::Gone) if !line.connection.ignores_client_abort() => {
+                return Poll::Ready(Gone);
+            }
+            Poll::Ready(_) => self.watching = false,
+        }
+        Poll::Pending
+    }
+
+    /// Reads unread content and forgets it, within limits; ready when it has come to its end or never will.
+    pub(super) fn poll_discard(
+        &mut self,
+        cx: &mut Context<'_>,
+        limits: &Limits,
+        input: &mut Input,
+    ) -> Poll<Discarded> {
+        let Some(mut lent) = self.unread.take() else {
+            return Poll::Ready(Discarded::All);
+        };
+        let mut gone = false;
+        while lent.state == State::Open {
+            match lent.step() {
+                Err(_) => lent.state = State::Broken,
+                Ok(Some(piece)) => {
+                    self.discarded += piece.len() as u64;
+                    if self.discarded > limits.drain_bytes {
+                        lent.state = State::Broken;
+                    }
+                }
+                Ok(None) => match lent.poll_fill(cx) {
+                    Poll::Pending => {
+                        self.unread = Some(lent);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(Ok(1..)) => {}
+                    Poll::Ready(_) => {
+                        gone = true;
+                        lent.state = State::Broken;
+                    }
+                },
+            }
+        }
+        self.accept(lent, input);
+        Poll::Ready(match (gone, self.unread.is_none()) {
+            (true, _) => Discarded::Gone,
+            (false, true) => Discarded::All,
+            (false, false) => Discarded::TooMuch,
+        })
     }
 
     /// Reads ahead, to notice the client's end.

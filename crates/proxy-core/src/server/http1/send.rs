@@ -13,6 +13,7 @@ use super::reader::Reader;
 use super::{Busy, Failed, Line};
 use crate::body::{Body, BodyError, BoxStream};
 use crate::output::Output;
+use crate::read_ahead::ReadAhead;
 use crate::server::service::{Outcome, Service};
 
 /// Files up to this length are read into the write buffer and leave with the head.
@@ -50,7 +51,7 @@ impl<S: Service> Busy<S> {
                 }
                 Ok(())
             }
-            Body::File(_) | Body::Stream(_) => return None,
+            Body::File(_) | Body::Stream(_) | Body::Ahead(_) => return None,
         };
         Some(pushed.and_then(|()| counted.end(&mut self.output)))
     }
@@ -69,6 +70,10 @@ impl<S: Service> Busy<S> {
             Body::File(file) => self.send_file(line, file, counted, pause).await?,
             Body::Stream(stream) => {
                 self.send_stream(line, reader, stream, counted, pause)
+                    .await?;
+            }
+            Body::Ahead(ahead) => {
+                self.send_stream(line, reader, &mut **ahead, counted, pause)
                     .await?;
             }
         }
@@ -167,7 +172,7 @@ impl<S: Service> Busy<S> {
         &mut self,
         line: &mut Line,
         reader: &mut Reader,
-        stream: &mut BoxStream,
+        stream: &mut impl Source,
         counted: &mut Counted,
         pause: Duration,
     ) -> Result<(), Outcome> {
@@ -187,7 +192,10 @@ impl<S: Service> Busy<S> {
                 match self.output.poll_flush(cx, &line.socket, false) {
                     Poll::Ready(Ok(())) => written_when_stalled = None,
                     Poll::Ready(Err(_)) => return Poll::Ready(Err(Outcome::ClientGone)),
-                    Poll::Pending => break,
+                    Poll::Pending => {
+                        stream.poll_ahead(cx);
+                        break;
+                    }
                 }
                 if state == Gathered::Waits {
                     line.alarm.clear();
@@ -209,6 +217,37 @@ impl<S: Service> Busy<S> {
     }
 }
 
+/// Content that is still being made.
+trait Source {
+    fn poll_next(&mut self, cx: &mut Context<'_>)
+    -> Poll<Option<Result<Frame<Bytes>, BodyError>>>;
+
+    /// Called while the client can't be written to.
+    fn poll_ahead(&mut self, _cx: &mut Context<'_>) {}
+}
+
+impl Source for BoxStream {
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.as_mut().poll_frame(cx)
+    }
+}
+
+impl Source for ReadAhead {
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Self::poll_next(self, cx)
+    }
+
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) {
+        Self::poll_ahead(self, cx);
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Gathered {
     /// Enough to be written.
@@ -222,12 +261,12 @@ enum Gathered {
 /// Takes frames off the stream.
 fn gather(
     cx: &mut Context<'_>,
-    stream: &mut BoxStream,
+    stream: &mut impl Source,
     counted: &mut Counted,
     output: &mut Output,
 ) -> Result<Gathered, Outcome> {
     while output.pending() < STREAM_GATHER {
-        match stream.as_mut().poll_frame(cx) {
+        match stream.poll_next(cx) {
             Poll::Pending => return Ok(Gathered::Waits),
             Poll::Ready(None) => return Ok(Gathered::End),
             Poll::Ready(Some(Err(error))) => return Err(Outcome::BodyFailed(error)),
