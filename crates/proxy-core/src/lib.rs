@@ -16,6 +16,7 @@ pub mod engine;
 pub mod feature;
 pub mod features;
 mod output;
+pub mod read_ahead;
 pub mod server;
 pub mod socket;
 pub mod spool;

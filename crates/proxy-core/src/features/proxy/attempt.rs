@@ -200,9 +200,13 @@ impl<'a> Pass<'a> {
             ))));
         }
         let memory = usize::try_from(exchange.core().client_body_buffer_size).unwrap_or(usize::MAX);
-        Spooled::read(&mut exchange.request.content, memory, &settled.temp_path)
-            .await
-            .map(Kept::Whole)
+        Spooled::read(
+            &mut exchange.request.content,
+            memory,
+            &settled.ahead.directory,
+        )
+        .await
+        .map(Kept::Whole)
     }
 
     async fn try_peers(mut self, exchange: &mut Exchange) -> Flow {

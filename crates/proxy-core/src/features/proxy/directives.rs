@@ -82,8 +82,8 @@ pub(super) const ALL: &[D] = &[
     ),
     size(
         "proxy_buffer_size",
-        "4k|8k",
-        "The largest head of a response; smaller values than 64k count as 64k.",
+        "64k",
+        "The largest head of a response; a larger one is answered with 502.",
         |args, written| written.buffer_size.set(args.size()?),
     ),
     D {
@@ -91,7 +91,7 @@ pub(super) const ALL: &[D] = &[
         scopes: HTTP_SERVER_LOCATION,
         args: Arity::exactly(2),
         syntax: "number size",
-        default: "8 4k|8k",
+        default: "8 8k",
         doc: "How much of a response is held in memory ahead of a slow client.",
         read: |args, written| {
             let number = args.number(2..=65_536_u64)?;

@@ -26,6 +26,7 @@ use crate::engine::compile::Settling;
 use crate::engine::scopes::LOCATION;
 use crate::engine::variables::{Template, Variable};
 use crate::feature::{Directive, Feature, Handler, Phase};
+use crate::read_ahead::Ahead;
 
 pub use attempt::NextUpstream;
 use redirects::Redirect;
@@ -72,7 +73,7 @@ pub struct Settled {
     client: Arc<client::Settings>,
     buffering: bool,
     buffer_bytes: u64,
-    temp_file_bytes: u64,
+    ahead: Arc<Ahead>,
     request_buffering: bool,
     next_upstream: NextUpstream,
     next_upstream_tries: usize,
@@ -87,7 +88,6 @@ pub struct Settled {
     pass_request_content: bool,
     content: Option<Template>,
     method: Option<Template>,
-    temp_path: PathBuf,
 }
 
 impl Feature for Proxy {
@@ -143,7 +143,7 @@ impl Feature for Proxy {
             head: origin_limits(
                 written
                     .buffer_size
-                    .settle(of.map(|outer| &outer.buffer_bytes), || 4 << 10),
+                    .settle(of.map(|outer| &outer.buffer_bytes), || BUFFER_BYTES),
             ),
             names: client::Names::default(),
         };
@@ -171,10 +171,8 @@ impl Feature for Proxy {
                 .settle(of.map(|outer| &outer.buffering), || true),
             buffer_bytes: written
                 .buffer_size
-                .settle(of.map(|outer| &outer.buffer_bytes), || 4 << 10),
-            temp_file_bytes: written
-                .max_temp_file_size
-                .settle(of.map(|outer| &outer.temp_file_bytes), || 1 << 30),
+                .settle(of.map(|outer| &outer.buffer_bytes), || BUFFER_BYTES),
+            ahead: settle_ahead(&written, of, at),
             request_buffering: written
                 .request_buffering
                 .settle(of.map(|outer| &outer.request_buffering), || true),
@@ -215,12 +213,6 @@ impl Feature for Proxy {
                 .spanned()
                 .map(|method| at.template(method))
                 .or_else(|| of?.method.clone()),
-            temp_path: written
-                .temp_path
-                .get()
-                .cloned()
-                .or_else(|| Some(of?.temp_path.clone()))
-                .unwrap_or_else(std::env::temp_dir),
             target,
         })
     }
@@ -230,11 +222,51 @@ impl Feature for Proxy {
     }
 }
 
-/// Response heads of origin servers may be as large as `proxy_buffer_size`, and at least 64 KiB: nothing is gained by refusing what fits.
+/// `proxy_buffer_size` where nothing is written. nginx's page of memory is a limit that sites run into by accident.
+const BUFFER_BYTES: u64 = 64 << 10;
+
+/// How much of a response is read ahead of a slow client.
+fn settle_ahead(written: &Written, of: Option<&Settled>, at: &mut Settling<'_>) -> Arc<Ahead> {
+    let outer = of.map(|outer| &*outer.ahead);
+    let memory_bytes = match written.buffers.get() {
+        Some((number, size)) => usize::try_from(number.saturating_mul(*size)).unwrap_or(usize::MAX),
+        None => outer.map_or(8 * (8 << 10), |outer| outer.memory_bytes),
+    };
+    let file_bytes = written
+        .max_temp_file_size
+        .settle(outer.map(|outer| &outer.file_bytes), || 1 << 30);
+    let buffer = written.buffers.get().map_or(0, |(_, size)| *size);
+    if let Some(limit) = written.max_temp_file_size.spanned()
+        && (1..buffer.max(written.buffer_size.get().copied().unwrap_or(0))).contains(&limit.value)
+    {
+        at.fault(
+            Fault::new(
+                "\"proxy_max_temp_file_size\" must be equal to zero to disable temporary files usage or must be equal to or greater than the maximum of the value of \"proxy_buffer_size\" and one of the \"proxy_buffers\"",
+            )
+            .at(limit.span)
+            .help("write 0, or a size that at least one buffer fits into"),
+        );
+    }
+    let directory = written
+        .temp_path
+        .get()
+        .cloned()
+        .or_else(|| Some(outer?.directory.clone()))
+        .unwrap_or_else(std::env::temp_dir);
+    let ahead = Ahead {
+        memory_bytes,
+        file_bytes,
+        directory,
+    };
+    match of {
+        Some(outer) if *outer.ahead == ahead => Arc::clone(&outer.ahead),
+        _ => Arc::new(ahead),
+    }
+}
+
+/// Response heads of origin servers may be as large as `proxy_buffer_size`.
 fn origin_limits(buffer_bytes: u64) -> HeadLimits {
-    let bytes = usize::try_from(buffer_bytes)
-        .unwrap_or(usize::MAX)
-        .max(64 << 10);
+    let bytes = usize::try_from(buffer_bytes).unwrap_or(usize::MAX);
     let policy = HeadPolicy {
         bare_lf: true,
         drop_invalid_names: true,

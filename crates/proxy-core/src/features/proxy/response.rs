@@ -13,10 +13,13 @@ use super::variables::OriginFields;
 use super::{Settled, redirects};
 use crate::body::{Body, BodyError, BoxStream};
 use crate::client::{Answer, tunnel};
+use crate::engine::core::CoreSettings;
 use crate::engine::escape::field_value;
 use crate::engine::exchange::{Exchange, Meter};
+use crate::engine::logs::Level;
 use crate::engine::special;
 use crate::feature::{Flow, Turn};
+use crate::read_ahead::{ReadAhead, Witness};
 
 /// Not passed on unless `proxy_pass_header` says so.
 const HIDDEN: &[&str] = &[
@@ -82,8 +85,15 @@ pub(super) fn make(
         &answer.head.fields,
         answer.upgraded.is_some(),
     );
+    let ahead = reads_ahead(settled, &answer.head.fields);
     exchange.notes.put(OriginFields(answer.head.fields));
-    let mut response = exchange.response(status, fields, metered(answer.body, meter));
+    let mut body = metered(answer.body, meter);
+    if ahead && let Body::Stream(stream) = body {
+        let witness = Arc::clone(exchange.core()) as Arc<dyn Witness>;
+        let ahead = ReadAhead::new(stream, Arc::clone(&settled.ahead), witness);
+        body = Body::Ahead(Box::new(ahead));
+    }
+    let mut response = exchange.response(status, fields, body);
     response.reason = Some(answer.head.reason.clone());
     if !exchange.core().chunked_transfer_encoding && response.body.exact_length().is_none() {
         response.ending.keep_alive = false;
@@ -95,6 +105,31 @@ pub(super) fn make(
         }));
     }
     Flow::Respond(response)
+}
+
+/// `proxy_buffering`, unless the origin server decides for this response.
+fn reads_ahead(settled: &Settled, fields: &Fields) -> bool {
+    let ignores = || {
+        let mut names = settled.ignored.iter();
+        names.any(|name| name.eq_ignore_ascii_case("X-Accel-Buffering"))
+    };
+    match fields.get("X-Accel-Buffering") {
+        Some(value) if value.eq_ignore_ascii_case(b"yes") && !ignores() => true,
+        Some(value) if value.eq_ignore_ascii_case(b"no") && !ignores() => false,
+        _ => settled.buffering,
+    }
+}
+
+impl Witness for CoreSettings {
+    fn no_file(&self, error: &std::io::Error) {
+        self.error_log.write(
+            Level::Crit,
+            None,
+            format_args!(
+                "{error}; a response goes on without (proxy_temp_path, proxy_max_temp_file_size): its origin server waits for a slow client"
+            ),
+        );
+    }
 }
 
 fn accel_redirect(settled: &Settled, exchange: &mut Exchange, fields: &Fields) -> Option<Turn> {

@@ -219,27 +219,20 @@ impl<S: Service> Busy<S> {
 
 /// Content that is still being made.
 trait Source {
-    fn poll_next(&mut self, cx: &mut Context<'_>)
-    -> Poll<Option<Result<Frame<Bytes>, BodyError>>>;
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>>;
 
     /// Called while the client can't be written to.
     fn poll_ahead(&mut self, _cx: &mut Context<'_>) {}
 }
 
 impl Source for BoxStream {
-    fn poll_next(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.as_mut().poll_frame(cx)
     }
 }
 
 impl Source for ReadAhead {
-    fn poll_next(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         Self::poll_next(self, cx)
     }
 
