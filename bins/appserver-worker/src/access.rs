@@ -246,7 +246,6 @@ impl AccessLog {
 
 fn write_atom(atom: &Atom, finished: &Finished<'_>, clock: &mut (i64, String), out: &mut String) {
     let head = &finished.facts.head;
-    let took = finished.took;
     let written = match atom {
         Atom::Host => match &finished.facts.connection.peer {
             Address::Inet(peer) => write!(out, "{}", peer.ip()),
@@ -280,10 +279,15 @@ fn write_atom(atom: &Atom, finished: &Finished<'_>, clock: &mut (i64, String), o
         Atom::Bytes => out.write_str(itoa::Buffer::new().format(finished.content_bytes)),
         Atom::Referer => field(&head.fields, Known::Referer, out),
         Atom::UserAgent => field(&head.fields, Known::UserAgent, out),
-        Atom::Seconds => write!(out, "{}", took.as_secs()),
-        Atom::Microseconds => write!(out, "{}", took.as_micros()),
-        Atom::Milliseconds => write!(out, "{}", took.as_millis()),
-        Atom::DecimalSeconds => write!(out, "{}.{:06}", took.as_secs(), took.subsec_micros()),
+        Atom::Seconds => write!(out, "{}", finished.took().as_secs()),
+        Atom::Microseconds => write!(out, "{}", finished.took().as_micros()),
+        Atom::Milliseconds => write!(out, "{}", finished.took().as_millis()),
+        Atom::DecimalSeconds => write!(
+            out,
+            "{}.{:06}",
+            finished.took().as_secs(),
+            finished.took().subsec_micros()
+        ),
         Atom::Process => write!(out, "<{}>", std::process::id()),
         Atom::RequestField(name) => field(&head.fields, name.as_str(), out),
         Atom::ResponseField(name) => match finished.fields {

@@ -379,12 +379,15 @@ async fn accept(
         // The address that was asked for, not the one that the connection came to: what gunicorn shows.
         let connection = Arc::new(Connection::new(peer, listener.local().clone(), false));
         let served = serve_connection(socket, connection, service.clone(), &drain);
-        tokio::spawn(hold(served, place));
+        match place {
+            None => tokio::spawn(served),
+            Some(place) => tokio::spawn(hold(served, place)),
+        };
         tokio::task::yield_now().await;
     }
 }
 
-async fn hold(connection: impl Future<Output = ()>, place: Option<OwnedSemaphorePermit>) {
+async fn hold(connection: impl Future<Output = ()>, place: OwnedSemaphorePermit) {
     connection.await;
     drop(place);
 }

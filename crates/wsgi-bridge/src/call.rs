@@ -19,7 +19,7 @@ use crate::file_wrapper::{self, FileWrapper};
 use crate::hooks::{Done, Facts, Level};
 use crate::input::Input;
 use crate::outlet::Outlet;
-use crate::start::{Head, Route, Shared, StartResponse, bytes_of};
+use crate::start::{Answer, Head, Route, Shared, StartResponse, bytes_of};
 
 /// Content up to this size is gathered before it is sent, where that costs the application nothing.
 const GATHERED: usize = 1 << 20;
@@ -134,13 +134,17 @@ impl Call {
         py: Python<'_>,
         result: Bound<'_, PyAny>,
     ) -> PyResult<Begun> {
+        if let Ok(list) = result.cast_exact::<PyList>()
+            && let Some(begun) = self.take_items(core, list.iter())?
+        {
+            return Ok(begun);
+        }
+        if let Ok(tuple) = result.cast_exact::<PyTuple>()
+            && let Some(begun) = self.take_items(core, tuple.iter())?
+        {
+            return Ok(begun);
+        }
         let written = self.answer.lock().outlet.is_some();
-        if !written && let Ok(list) = result.cast_exact::<PyList>() {
-            return self.take_items(core, list.iter());
-        }
-        if !written && let Ok(tuple) = result.cast_exact::<PyTuple>() {
-            return self.take_items(core, tuple.iter());
-        }
         self.iterable = Some(result.clone().unbind());
         if !written
             && core.settings.sendfile
@@ -161,7 +165,7 @@ impl Call {
             return if written {
                 Ok(self.more(Bytes::new()))
             } else {
-                self.whole(core, Bytes::new(), 0)
+                self.whole(core, &mut self.answer.lock(), Bytes::new())
             };
         };
         if self.eager {
@@ -187,8 +191,7 @@ impl Call {
                 } else {
                     join(&first, joined)
                 };
-                let total = content.len() as u64;
-                return self.whole(core, content, total);
+                return self.whole(core, &mut self.answer.lock(), content);
             };
             joined.extend_from_slice(&next);
         }
@@ -199,12 +202,12 @@ impl Call {
         }))
     }
 
-    /// A list or tuple: everything is there.
+    /// A list or tuple: everything is there. `None` when content was written before; the items then follow it.
     fn take_items<'py>(
         &mut self,
         core: &Core,
         items: impl Iterator<Item = Bound<'py, PyAny>>,
-    ) -> PyResult<Begun> {
+    ) -> PyResult<Option<Begun>> {
         let mut content = Bytes::new();
         let mut joined = BytesMut::new();
         for item in items {
@@ -218,31 +221,29 @@ impl Call {
         if !joined.is_empty() {
             content = join(&content, joined);
         }
-        let total = content.len() as u64;
         let mut answer = self.answer.lock();
-        let admitted = if answer.started {
-            answer.admit(content.clone())
-        } else {
-            None
-        };
-        let content = if answer.without_content {
-            content
-        } else {
-            admitted.unwrap_or_default()
-        };
-        drop(answer);
-        self.whole(core, content, total)
+        if answer.outlet.is_some() {
+            return Ok(None);
+        }
+        if answer.started && !answer.without_content {
+            content = answer.admit(content).unwrap_or_default();
+        }
+        self.whole(core, &mut answer, content).map(Some)
     }
 
     /// A wrapped file that the kernel can send. The application's file is closed at once: we have a descriptor of our own.
     fn take_file(&mut self, wrapper: &Bound<'_, FileWrapper>) -> PyResult<Option<Begun>> {
-        let mut answer = self.answer.lock();
-        if !answer.started {
+        let (started, left) = {
+            let answer = self.answer.lock();
+            (answer.started, answer.left)
+        };
+        if !started {
             return Err(not_started());
         }
-        let Some(body) = file_wrapper::body(wrapper, answer.left) else {
+        let Some(body) = file_wrapper::body(wrapper, left) else {
             return Ok(None);
         };
+        let mut answer = self.answer.lock();
         let Some(head) = answer.head.take() else {
             return Ok(None);
         };
@@ -257,9 +258,8 @@ impl Call {
         Ok(Some(Begun::Whole(head, Whole::File(body))))
     }
 
-    /// The response when all of its content is known: admitted `content`, of what was `total` bytes.
-    fn whole(&mut self, core: &Core, content: Bytes, total: u64) -> PyResult<Begun> {
-        let mut answer = self.answer.lock();
+    /// The response when all of its content is known, and admitted.
+    fn whole(&self, core: &Core, answer: &mut Answer, content: Bytes) -> PyResult<Begun> {
         if !answer.started {
             return Err(not_started());
         }
@@ -269,18 +269,15 @@ impl Call {
         };
         if answer.without_content {
             let is_head = self.facts.head.method == Method::HEAD;
-            let told = is_head && total > 0 && head.content_length.is_none();
-            return Ok(Begun::Whole(
-                head,
-                if told {
-                    Whole::Bytes(content)
-                } else {
-                    Whole::Unknown
-                },
-            ));
+            let told = is_head && !content.is_empty() && head.content_length.is_none();
+            let whole = if told {
+                Whole::Bytes(content)
+            } else {
+                Whole::Unknown
+            };
+            return Ok(Begun::Whole(head, whole));
         }
         let missing = answer.missing();
-        drop(answer);
         if missing > 0 {
             // The connection notices and is cut, so that the client does too.
             self.complain(core, &short(missing).to_string());

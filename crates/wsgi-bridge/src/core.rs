@@ -26,6 +26,7 @@ pub(crate) struct Core {
     environs: Vec<Mutex<Environs>>,
     /// `start_response` objects that nobody holds.
     spare: Mutex<Vec<Py<StartResponse>>>,
+    room: Arc<Room>,
     list_iterator: Py<PyType>,
     tuple_iterator: Py<PyType>,
 }
@@ -42,7 +43,13 @@ impl Core {
         let environs = (0..threads)
             .map(|_| Environs::new(py, &settings, threads > 1, hooks.clone()).map(Mutex::new))
             .collect::<PyResult<_>>()?;
+        let room = Room {
+            memory_bytes: settings.output_memory_bytes,
+            spool_bytes: settings.output_spool_bytes,
+            spool_dir: settings.spool_dir.clone(),
+        };
         Ok(Self {
+            room: Arc::new(room),
             application,
             policy: Policy::new(&settings),
             surrounds: hooks.surrounds(),
@@ -89,12 +96,8 @@ impl Core {
     }
 
     /// The limits of content on its way out.
-    pub fn room(&self) -> Room {
-        Room {
-            memory_bytes: self.settings.output_memory_bytes,
-            spool_bytes: self.settings.output_spool_bytes,
-            spool_dir: self.settings.spool_dir.clone(),
-        }
+    pub fn room(&self) -> Arc<Room> {
+        self.room.clone()
     }
 
     fn spare(&self) -> MutexGuard<'_, Vec<Py<StartResponse>>> {

@@ -174,7 +174,7 @@ impl Environs {
         let target = &facts.head.target;
         let raw = text::latin1(py, target.as_bytes())?;
         set(environ, &self.keys.raw_uri, raw.as_ptr())?;
-        let script_name = policy.script_name(&facts.head.fields, facts.trusted);
+        let script_name = policy.script_name(&facts.head.fields, facts.script_told);
         if !script_name.is_empty() {
             set(
                 environ,

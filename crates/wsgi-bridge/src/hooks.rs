@@ -107,12 +107,14 @@ pub struct Facts {
     pub head: RequestHead,
     /// The connection that it came by.
     pub connection: Arc<Connection>,
-    /// When its head had been read.
+    /// When its first byte was read.
     pub received: Instant,
     /// Whether `wsgi.url_scheme` is `https`.
     pub secure: bool,
     /// Whether the peer is believed.
     pub trusted: bool,
+    /// Whether a believed peer gave the `SCRIPT_NAME`.
+    pub script_told: bool,
 }
 
 /// What the application made of a request.
@@ -136,14 +138,19 @@ pub struct Finished<'a> {
     pub status: StatusCode,
     /// Bytes of content sent, without framing.
     pub content_bytes: u64,
-    /// From the end of the request's head to the end of the response.
-    pub took: Duration,
     /// The values of [`Settings::log_environ`](crate::Settings::log_environ), in that order.
     pub environ: &'a [Option<String>],
     /// The response's fields, where [`Settings::log_fields`](crate::Settings::log_fields) is set.
     pub fields: Option<&'a Fields>,
     /// What became of the response.
     pub sent: &'a Sent,
+}
+
+impl Finished<'_> {
+    /// From the first byte of the request to the end of the response.
+    pub fn took(&self) -> Duration {
+        self.facts.received.elapsed()
+    }
 }
 
 /// A traceback as Python prints it, without the last line end.

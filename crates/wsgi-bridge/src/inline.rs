@@ -6,7 +6,7 @@
 //! to its end first, item by item, and what the client has not taken waits in memory or in a file.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -24,6 +24,8 @@ use crate::outlet::{Fill, Next, Outlet, Pushed};
 #[derive(Default)]
 pub(crate) struct Turn {
     current: Mutex<Option<Arc<Run>>>,
+    /// Whether there is a current run, for those who only want to know that.
+    taken: AtomicBool,
     waiting: AtomicUsize,
     changed: Notify,
 }
@@ -31,7 +33,7 @@ pub(crate) struct Turn {
 impl Turn {
     /// Waits until the application can be called; brings a run that is in the way to its end.
     pub async fn free(&self) {
-        if self.current().is_none() {
+        if !self.is_taken() {
             return;
         }
         let _waiting = Waiting::new(&self.waiting);
@@ -51,7 +53,7 @@ impl Turn {
 
     /// Whether a run holds the turn.
     pub fn is_taken(&self) -> bool {
-        self.current().is_some()
+        self.taken.load(Ordering::Relaxed)
     }
 
     /// Requests that wait for it.
@@ -72,6 +74,7 @@ impl Turn {
 
     fn take(&self, run: &Arc<Run>) {
         *self.current() = Some(run.clone());
+        self.taken.store(true, Ordering::Relaxed);
     }
 
     fn give_back(&self, run: &Run) {
@@ -81,6 +84,7 @@ impl Turn {
             .is_some_and(|current| std::ptr::eq(Arc::as_ptr(current), run))
         {
             let over = current.take();
+            self.taken.store(false, Ordering::Relaxed);
             drop(current);
             drop(over);
             self.changed.notify_waiters();

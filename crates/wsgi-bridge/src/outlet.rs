@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -28,7 +28,7 @@ pub(crate) struct Room {
 
 /// Content on its way out. One side pushes and finishes, the other polls and may go away.
 pub(crate) struct Outlet {
-    room: Room,
+    room: Arc<Room>,
     state: Mutex<State>,
     taken: Condvar,
 }
@@ -65,7 +65,7 @@ pub(crate) enum Fill {
 }
 
 impl Outlet {
-    pub fn new(room: Room) -> Self {
+    pub fn new(room: Arc<Room>) -> Self {
         Self {
             room,
             state: Mutex::default(),
@@ -231,11 +231,11 @@ mod tests {
     use super::*;
 
     fn outlet(memory_bytes: usize, spool_bytes: u64) -> Outlet {
-        Outlet::new(Room {
+        Outlet::new(Arc::new(Room {
             memory_bytes,
             spool_bytes,
             spool_dir: std::env::temp_dir(),
-        })
+        }))
     }
 
     fn push(outlet: &Outlet, text: &'static str, fill: Fill) -> Pushed {

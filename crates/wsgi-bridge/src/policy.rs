@@ -33,6 +33,8 @@ pub(crate) struct Verdict {
     pub trusted: bool,
     /// `wsgi.url_scheme` is `https`.
     pub secure: bool,
+    /// The peer gave the `SCRIPT_NAME`.
+    pub script_told: bool,
 }
 
 /// Why a request is refused although its head is well formed.
@@ -99,7 +101,9 @@ impl Policy {
         } else {
             None
         };
-        let script_name = self.script_name(fields, trusted);
+        let script_told =
+            trusted && self.may_forward("SCRIPT_NAME") && fields.contains("SCRIPT_NAME");
+        let script_name = self.script_name(fields, script_told);
         if !script_name.is_empty() && !head.target.path().starts_with(script_name) {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             return Err(Objection::OutsideScript {
@@ -108,14 +112,15 @@ impl Policy {
             });
         }
         Ok(Verdict {
+            script_told,
             trusted,
             secure: secure.unwrap_or(connection.tls),
         })
     }
 
     /// The prefix of the path that belongs to the application's place rather than to the application.
-    pub fn script_name<'a>(&'a self, fields: &'a Fields, trusted: bool) -> &'a [u8] {
-        let told = if trusted && self.may_forward("SCRIPT_NAME") {
+    pub fn script_name<'a>(&'a self, fields: &'a Fields, told: bool) -> &'a [u8] {
+        let told = if told {
             fields.get_all("SCRIPT_NAME").last()
         } else {
             None
@@ -206,21 +211,24 @@ mod tests {
             judge(&settings, LOCAL, &https),
             Ok(Verdict {
                 trusted: true,
-                secure: true
+                secure: true,
+                script_told: false
             })
         );
         assert_eq!(
             judge(&settings, "unix", &[("x-forwarded-ssl", "on")]),
             Ok(Verdict {
                 trusted: true,
-                secure: true
+                secure: true,
+                script_told: false
             })
         );
         assert_eq!(
             judge(&settings, STRANGER, &https),
             Ok(Verdict {
                 trusted: false,
-                secure: false
+                secure: false,
+                script_told: false
             })
         );
         assert_eq!(

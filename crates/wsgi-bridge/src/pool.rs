@@ -44,7 +44,13 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    pub fn of(call: &Call) -> Self {
+    pub fn of(core: &Core, call: &Call) -> Self {
+        if !core.settings.log_fields {
+            return Self {
+                fields: None,
+                logged: call.logged(),
+            };
+        }
         Self {
             fields: call.answer.lock().fields.clone(),
             logged: call.logged(),
@@ -160,7 +166,7 @@ fn serve(py: Python<'_>, core: &Arc<Core>, queue: &Arc<Queue>, slot: usize, job:
     };
     let route = Route::Across(core.room(), Some(begin));
     let (mut call, begun) = Call::begin(core, py, job.facts, job.input, logged, slot, route);
-    let told = Told::of(&call);
+    let told = Told::of(core, &call);
     match begun {
         Begun::More(Some(head), first) if call.answer.lock().is_complete() => {
             // Nothing but the application's own affairs is left to be done; the client need not wait for them.

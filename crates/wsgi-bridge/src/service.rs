@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -138,7 +138,7 @@ impl WsgiService {
         let (call, begun) = Python::attach(|py| {
             Call::begin(&self.core, py, facts.clone(), input, logged, 0, route)
         });
-        let told = Told::of(&call);
+        let told = Told::of(&self.core, &call);
         let Begun::More(head, first) = begun else {
             return self.begun(facts, begun, told, None);
         };
@@ -321,29 +321,44 @@ impl Service for WsgiService {
             mut head,
             content,
             connection,
+            received,
             ..
         } = request;
-        let received = Instant::now();
         // The application has been promised the request; and who only closes the sending side still reads.
         connection.ignore_client_abort(true);
         if self.core.settings.casefold_http_method {
             casefold(&mut head.method);
         }
         let verdict = self.core.policy.judge(&head, &connection);
-        let Verdict { secure, trusted } = verdict.clone().unwrap_or(Verdict {
+        let nothing = Verdict {
             trusted: false,
             secure: connection.tls,
-        });
+            script_told: false,
+        };
+        let (verdict, objection) = match verdict {
+            Ok(verdict) => (verdict, None),
+            Err(objection) => (nothing, Some(objection)),
+        };
+        let Verdict {
+            secure,
+            trusted,
+            script_told,
+        } = verdict;
         let facts = Arc::new(Facts {
             head,
             connection,
             received,
             secure,
             trusted,
+            script_told,
         });
-        match verdict {
-            Ok(_) => self.answer(facts, content).await,
-            Err(objection) => self.object(facts, &objection),
+        match (&self.mode, objection) {
+            (_, Some(objection)) => self.object(facts, &objection),
+            (Mode::Inline(turn), None) if content.is_end() && !turn.is_taken() => {
+                self.call_here(turn, facts, None)
+            }
+            // Boxed, so that requests that need not wait have nothing to do with the size of this.
+            _ => Box::pin(self.answer(facts, content)).await,
         }
     }
 
@@ -383,7 +398,6 @@ impl Service for WsgiService {
             facts: &record.facts,
             status: record.status,
             content_bytes,
-            took: record.facts.received.elapsed(),
             environ: &environ,
             fields: record.told.fields.as_deref(),
             sent,

@@ -35,9 +35,9 @@ pub(crate) enum Route {
     #[default]
     Closed,
     /// The application runs on the connection's thread: content waits until it has returned.
-    Here(Room),
+    Here(Arc<Room>),
     /// It runs on another thread: the head goes out at the first `write()`, and each waits for the client.
-    Across(Room, Option<Begin>),
+    Across(Arc<Room>, Option<Begin>),
 }
 
 /// What the application has said about the response in hand.
@@ -186,26 +186,22 @@ impl StartResponse {
         exc_info: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<Write>> {
         let py = status.py();
-        {
-            let answer = self.answer.lock();
-            if answer.is_over() {
-                return Err(PyAssertionError::new_err(
-                    "start_response() called after the request ended",
-                ));
-            }
-            match exc_info {
-                Some(exc_info) if answer.committed && !exc_info.is_none() => {
-                    return Err(raise_again(exc_info));
-                }
-                None if answer.started => {
-                    return Err(PyAssertionError::new_err("Response headers already set!"));
-                }
-                _ => {}
-            }
-        }
         // Reading the fields may run Python code; nothing is locked meanwhile.
-        let head = read_head(status, headers)?;
-        self.answer.lock().start(head);
+        let head = read_head(status, headers);
+        let mut answer = self.answer.lock();
+        if answer.is_over() {
+            return Err(PyAssertionError::new_err(
+                "start_response() called after the request ended",
+            ));
+        }
+        match exc_info.filter(|exc_info| !exc_info.is_none()) {
+            Some(exc_info) if answer.committed => return Err(raise_again(exc_info)),
+            None if answer.started => {
+                return Err(PyAssertionError::new_err("Response headers already set!"));
+            }
+            _ => answer.start(head?),
+        }
+        drop(answer);
         Ok(self.write.clone_ref(py))
     }
 }
