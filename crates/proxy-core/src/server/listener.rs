@@ -8,7 +8,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags};
 use tokio::io::Interest;
@@ -25,11 +24,12 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(500);
 
 /// A listening TCP or unix stream socket, in one thread's runtime.
 ///
-/// Any number of threads and processes may have a listener for the same socket. Each waits for it with `EPOLLEXCLUSIVE`.
+/// Any number of threads and processes may have a listener for the same socket. A connection that comes wakes all of them
+/// that have nothing to do, and the first takes it: an idle machine wastes a few microseconds, a busy one nothing.
+/// `EPOLLEXCLUSIVE` can't help: the kernel honours it only where a thread sleeps in the very `epoll_wait` that has the socket, not
+/// through an epoll instance inside of another, and the runtime's own can't be asked for it.
 pub struct Listener {
-    /// An epoll instance of our own around the socket, since the runtime's can't be asked for `EPOLLEXCLUSIVE`.
-    ready: AsyncFd<OwnedFd>,
-    socket: OwnedFd,
+    socket: AsyncFd<OwnedFd>,
     local: Address,
     inet: bool,
 }
@@ -56,20 +56,8 @@ impl Listener {
         let name = rustix::net::getsockname(&socket)?;
         let local = address(&name)?;
         let inet = name.address_family() != AddressFamily::UNIX;
-        let inner = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        epoll::add(
-            &inner,
-            &socket,
-            epoll::EventData::new_u64(0),
-            epoll::EventFlags::IN | epoll::EventFlags::EXCLUSIVE,
-        )?;
-        let ready = register(inner, Interest::READABLE)?;
-        Ok(Self {
-            ready,
-            socket,
-            local,
-            inet,
-        })
+        let socket = register(socket, Interest::READABLE)?;
+        Ok(Self { socket, local, inet })
     }
 
     /// Where it listens.
@@ -86,7 +74,7 @@ impl Listener {
     /// Errors of the listening socket itself; it is of no use after them.
     pub async fn accept(&self) -> io::Result<Accepted> {
         loop {
-            let mut guard = self.ready.readable().await?;
+            let mut guard = self.socket.readable().await?;
             match rustix::net::acceptfrom_with(
                 &self.socket,
                 SocketFlags::NONBLOCK | SocketFlags::CLOEXEC,
@@ -97,10 +85,7 @@ impl Listener {
                         return Ok(accepted);
                     }
                 }
-                Err(Errno::AGAIN) => {
-                    self.rearm();
-                    guard.clear_ready();
-                }
+                Err(Errno::AGAIN) => guard.clear_ready(),
                 Err(error) if is_of_one_connection(error) => guard.retain_ready(),
                 Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
                     guard.retain_ready();
@@ -113,8 +98,8 @@ impl Listener {
 
     /// Accepts connections and serves each in a task of its own, until `drain` starts.
     ///
-    /// After each connection it lets other tasks run, so that a connection is read before the next is taken: what one thread
-    /// does not get to, another takes.
+    /// After each connection it lets other tasks run and the runtime look for events, so that a connection is read, and answered
+    /// if that takes no waiting, before the next is taken: what one thread does not get to, another takes.
     ///
     /// # Errors
     /// As [`Listener::accept`].
@@ -136,22 +121,6 @@ impl Listener {
             tokio::spawn(serve_connection(socket, connection, service.clone(), drain));
             tokio::task::yield_now().await;
         }
-    }
-
-    /// Takes the event off the inner epoll instance, so that the next connection makes a new one.
-    fn rearm(&self) {
-        let mut events = [epoll::Event {
-            flags: epoll::EventFlags::empty(),
-            data: epoll::EventData::new_u64(0),
-        }];
-        let _ = epoll::wait(
-            &self.ready,
-            &mut events[..],
-            Some(&rustix::time::Timespec {
-                tv_sec: 0,
-                tv_nsec: 0,
-            }),
-        );
     }
 
     /// `None` when the connection is broken already.
