@@ -20,4 +20,5 @@ pub mod read_ahead;
 pub mod server;
 pub mod socket;
 pub mod spool;
+mod temp_file;
 pub mod upstream;

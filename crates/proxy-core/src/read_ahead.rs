@@ -31,7 +31,7 @@ use tokio::task::JoinHandle;
 
 use crate::alarm::Alarm;
 use crate::body::{BodyError, BoxStream};
-use crate::spool::unnamed_file;
+use crate::temp_file::unnamed_file;
 
 /// Bytes gathered before they are written to the file.
 pub const BLOCK_BYTES: usize = 128 * 1024;
