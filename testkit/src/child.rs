@@ -63,6 +63,21 @@ impl Child {
         Ok(kill_process(self.pid(), signal)?)
     }
 
+    /// The processes whose parent it is now.
+    pub fn children(&self) -> Vec<Pid> {
+        let own = self.inner.id().to_string();
+        let Ok(entries) = std::fs::read_dir("/proc") else {
+            return Vec::new();
+        };
+        let numbers = entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        numbers
+            .filter(|number| parent(*number).as_deref() == Some(&own))
+            .filter_map(Pid::from_raw)
+            .collect()
+    }
+
     /// How it ended, when it has.
     ///
     /// # Errors
@@ -107,6 +122,13 @@ impl Child {
     fn pid(&self) -> Pid {
         Pid::from_child(&self.inner)
     }
+}
+
+/// The parent of a process: the second word after its name, which may hold anything but ends with the last parenthesis.
+fn parent(pid: i32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, after) = stat.rsplit_once(')')?;
+    after.split_whitespace().nth(1).map(str::to_owned)
 }
 
 impl Drop for Child {
@@ -175,6 +197,13 @@ mod tests {
                 .then_some(())
         });
         assert!(gone.is_some(), "the grandchild still runs");
+    }
+
+    #[test]
+    fn knows_its_children() {
+        let child = Child::spawn(Command::new("sh").args(["-c", "sleep 1000 & wait"])).unwrap();
+        let found = Deadline::after(PATIENCE).poll(&StopFlag::default(), || child.children().pop());
+        assert!(found.is_some());
     }
 
     #[test]

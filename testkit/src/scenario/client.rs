@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use rustix::process::Signal;
+use rustix::process::{Signal, kill_process};
 
 use super::expect::capture;
 use super::file::Line;
@@ -118,6 +118,7 @@ impl<'a> Player<'a> {
                     .ok_or_else(|| format!("there is no connection \"{name}\""))
             }
             Step::Signal(name) => self.signal(name),
+            Step::SignalChildren(name) => self.signal_children(name),
             Step::Exit(code) => self.exit(*code),
             Step::Log(want) => self.log(want),
             Step::NoLog(want) => self.no_log(want),
@@ -227,6 +228,23 @@ impl<'a> Player<'a> {
             .note("client", &format!("signal {name}"));
         let server = self.server.as_mut().ok_or("no server was started")?;
         server.signal(signal).map_err(|error| error.to_string())
+    }
+
+    fn signal_children(&mut self, name: &str) -> Result<(), String> {
+        let signal = signal_named(name).ok_or_else(|| format!("unknown signal \"{name}\""))?;
+        let server = self.server.as_ref().ok_or("no server was started")?;
+        let children = Deadline::after(PATIENCE).poll(&self.shared.stop, || {
+            let children = server.children();
+            (!children.is_empty()).then_some(children)
+        });
+        for pid in children.ok_or("the server has no children")? {
+            self.shared.transcript.note(
+                "client",
+                &format!("signal {name} to {}", pid.as_raw_nonzero()),
+            );
+            kill_process(pid, signal).map_err(|error| error.to_string())?;
+        }
+        Ok(())
     }
 
     fn exit(&mut self, code: i32) -> Result<(), String> {

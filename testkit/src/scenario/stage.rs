@@ -161,7 +161,10 @@ impl Stage {
         }
         match &entry.what {
             What::Text(text) => fs::write(&path, self.vars.fill(text))?,
-            What::Raw(bytes) => fs::write(&path, bytes)?,
+            What::Raw(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) => fs::write(&path, self.vars.fill(text))?,
+                Err(_) => fs::write(&path, bytes)?,
+            },
             What::Repeat(size, text) => fs::write(&path, super::expect::repeated(*size, text))?,
             What::Link(target) => symlink(self.vars.fill(target), &path)?,
             What::Dir => fs::create_dir_all(&path)?,

@@ -93,6 +93,8 @@ pub(crate) enum Step {
     Wait(String),
     Always,
     Signal(String),
+    /// To every direct child of the server.
+    SignalChildren(String),
     Exit(i32),
     Log(LineWant),
     NoLog(LineWant),
@@ -267,7 +269,10 @@ fn client_step(word: &str, rest: &str) -> Result<Option<Step>, String> {
                 to: to.map(str::to_owned),
             }
         }
-        "signal" => Step::Signal(one(word, rest)?),
+        "signal" => match rest.strip_suffix(" children") {
+            Some(name) => Step::SignalChildren(one(word, name)?),
+            None => Step::Signal(one(word, rest)?),
+        },
         "reload" => alone(word, rest, Step::Signal("HUP".to_owned()))?,
         "exit" => Step::Exit(
             rest.parse()
