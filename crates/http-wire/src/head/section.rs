@@ -23,6 +23,9 @@ pub(crate) struct Section {
     present: u128,
 }
 
+/// Room for so many fields is made at once: most heads have no more.
+const USUAL_FIELDS: usize = 16;
+
 /// The parts of one line, counted from its beginning.
 struct Parts {
     name_len: usize,
@@ -38,6 +41,7 @@ impl Section {
     /// Starts a section at this place of the buffer.
     pub fn begin(&mut self, at: usize) {
         self.entries.clear();
+        self.entries.reserve(USUAL_FIELDS);
         self.start = at;
         self.at = at;
         self.scanned = at;

@@ -225,33 +225,15 @@ fn encode_head(head: &RequestHead, length: Option<u64>, out: &mut Vec<u8>) {
     };
     // A `Target` was checked when it was made.
     let _ = encode::request_line(&head.method, head.target.as_bytes(), version, out);
-    let known = head.fields.known_names();
-    let stated = known.contains(Known::ContentLength);
-    if stated || known.contains(Known::TransferEncoding) {
-        for (name, value) in &head.fields {
-            if !matches!(
-                name.known(),
-                Some(Known::ContentLength | Known::TransferEncoding)
-            ) {
-                line(name.as_bytes(), value, out);
-            }
-        }
-    } else {
-        encode::fields(&head.fields, out);
-    }
+    let stated = head.fields.known_names().contains(Known::ContentLength);
+    let passes = |name: Option<Known>| !matches!(name, Some(Known::ContentLength | Known::TransferEncoding));
+    encode::fields_where(&head.fields, |name, _| passes(name.known()), out);
     match length {
-        None => line(b"Transfer-Encoding", b"chunked", out),
+        None => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         Some(0) if !stated && !expects_content(&head.method) => {}
         Some(length) => encode::content_length(length, out),
     }
     encode::end(out);
-}
-
-fn line(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
 }
 
 /// Methods whose requests say so when they have no content (RFC 9110 §8.6).

@@ -117,12 +117,7 @@ pub(super) fn head(asked: Asked<'_>, decided: Decided, response: &Response, out:
 /// Writes an interim response.
 pub(crate) fn encode_interim(status: StatusCode, fields: &Fields, out: &mut Vec<u8>) {
     status_line(status, None, out);
-    for (name, value) in fields
-        .iter()
-        .filter(|(name, _)| !is_connections(name.known()))
-    {
-        line(name.as_str(), value, out);
-    }
+    http_wire::encode::fields_where(fields, |name, _| !is_connections(name.known()), out);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -159,27 +154,12 @@ fn is_connections(name: Option<Known>) -> bool {
 }
 
 fn fields(decided: Decided, fields: &Fields, out: &mut Vec<u8>) {
-    let known = fields.known_names();
-    let plain = !(known.contains(Known::Connection)
-        || known.contains(Known::ContentLength)
-        || known.contains(Known::KeepAlive)
-        || known.contains(Known::ProxyConnection)
-        || known.contains(Known::Te)
-        || known.contains(Known::Trailer)
-        || known.contains(Known::TransferEncoding));
-    if plain {
-        return http_wire::encode::fields(fields, out);
-    }
-    for (name, value) in fields {
-        let passes = match name.known() {
-            Some(Known::KeepAlive) => decided.keep_alive,
-            Some(Known::Trailer) => decided.framing == Framing::Chunked,
-            known => !is_connections(known),
-        };
-        if passes {
-            line(name.as_str(), value, out);
-        }
-    }
+    let passes = |name: Option<Known>| match name {
+        Some(Known::KeepAlive) => decided.keep_alive,
+        Some(Known::Trailer) => decided.framing == Framing::Chunked,
+        known => !is_connections(known),
+    };
+    http_wire::encode::fields_where(fields, |name, _| passes(name.known()), out);
 }
 
 fn framing_fields(asked: Asked<'_>, decided: Decided, response: &Response, out: &mut Vec<u8>) {
