@@ -23,7 +23,13 @@ class Config:
 
     @property
     def env(self):
-        return dict(pair.split("=", 1) for pair in self.raw_env or [])
+        pairs = {}
+        for pair in self.raw_env or []:
+            name, equals, value = pair.partition("=")
+            if not equals:
+                raise RuntimeError("environment setting %r invalid" % pair)
+            pairs[name] = value
+        return pairs
 
     @property
     def uid(self):

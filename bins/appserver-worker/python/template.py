@@ -21,6 +21,12 @@ class State:
     cfg = server = uri = application = worker = watcher = None
 
 
+def prepare():
+    """Before the first order: what `python -c` leaves behind, and signals."""
+    sys.path[:] = [path for path in sys.path if path]
+    ignore_signals()
+
+
 def ignore_signals():
     """Signals are the master's business. Not SIG_IGN, which programs that an application starts would inherit."""
     for name in IGNORED:
@@ -53,6 +59,9 @@ def settle(order):
         hooks = resolve_hooks(State.raw, dict(native.HOOKS))
         State.cfg = cfg = Config(settings, hooks)
         os.environ.update(cfg.env)
+        # Programs ask this variable whether they run under gunicorn.
+        os.environ["SERVER_SOFTWARE"] = "viaduct/%s (gunicorn)" % native.VERSION
+        sys.argv[:] = order.get("arguments") or sys.argv
         enter(cfg)
         log = Log(settings.get("loglevel", "info"), native.write_log)
     except Failure:

@@ -10,6 +10,7 @@ use crate::{logs, signals};
 /// Makes the module and puts it where `import` finds it.
 pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     let module = PyModule::new(py, "viaduct_worker.native")?;
+    module.add("VERSION", env!("CARGO_PKG_VERSION"))?;
     module.add("HOOKS", appserver_protocol::HOOKS.to_vec())?;
     module.add_function(wrap_pyfunction!(write_log, &module)?)?;
     module.add_function(wrap_pyfunction!(log_descriptor, &module)?)?;

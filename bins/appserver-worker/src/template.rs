@@ -41,7 +41,7 @@ const PARTS: [(&std::ffi::CStr, &std::ffi::CStr, &str); 4] = [
 pub(crate) fn run(py: Python<'_>, descriptor: RawFd) -> PyResult<i32> {
     let channel = adopt(descriptor)?;
     let python = load(py)?;
-    python.call_method0("ignore_signals")?;
+    python.call_method0("prepare")?;
     Template {
         channel,
         python,

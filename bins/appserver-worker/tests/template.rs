@@ -376,7 +376,8 @@ import os, sys
 import extra
 def app(environ, start_response):
     start_response('200 OK', [])
-    return [' '.join([os.environ['SHOP'], os.path.basename(os.getcwd()), extra.NAME, sys.path[1].split('/')[-1]]).encode()]
+    words = [os.environ['SHOP'], os.path.basename(os.getcwd()), extra.NAME, sys.path[1].split('/')[-1]]
+    return [' '.join(words + sys.argv + os.environ['SERVER_SOFTWARE'].split() + [str('' in sys.path)]).encode()]
 ";
     let mut master = Master::start(&[]);
     let folder = master.folder.path().to_owned();
@@ -392,7 +393,13 @@ def app(environ, start_response):
     });
     assert_eq!(master.settle("app:app", settings), FromTemplate::Settled);
     let (worker, address) = master.serve(1);
-    assert_eq!(body(&get(address, "/")), "open work extra work");
+    assert_eq!(
+        body(&get(address, "/")),
+        format!(
+            "open work extra work appserver app:app viaduct/{} (gunicorn) False",
+            env!("CARGO_PKG_VERSION")
+        )
+    );
     worker.signal(Signal::TERM);
     assert_eq!(worker.wait(), 0);
 }

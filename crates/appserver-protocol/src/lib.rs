@@ -115,6 +115,7 @@ mod tests {
     fn every_order_survives_the_wire() {
         let settled = Settled {
             application: "shop.wsgi".into(),
+            arguments: vec!["appserver".into()],
             settings: Settings::default(),
         };
         for order in [

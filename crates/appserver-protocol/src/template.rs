@@ -49,6 +49,9 @@ pub struct ReadConfig {
 pub struct Settled {
     /// `module`, `module:name` or `module:factory("literal")`.
     pub application: String,
+    /// The server's command line, for `sys.argv`; left as it is when empty.
+    #[serde(default)]
+    pub arguments: Vec<String>,
     /// Every setting by gunicorn's name; what Python sees as `cfg`.
     pub settings: Settings,
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::{Bytes, BytesMut};
 use http::Method;
 use proxy_core::body::BodyError;
+use proxy_core::server::Interim;
 use pyo3::exceptions::PyAssertionError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyList, PyTuple};
@@ -64,6 +65,7 @@ pub(crate) struct Call {
 
 impl Call {
     /// Calls the application.
+    #[expect(clippy::too_many_arguments, reason = "each comes from another place")]
     pub fn begin(
         core: &Core,
         py: Python<'_>,
@@ -72,6 +74,7 @@ impl Call {
         logged: Option<Arc<Logged>>,
         slot: usize,
         route: Route,
+        interim: Interim,
     ) -> (Self, Begun) {
         let mut call = Self {
             facts,
@@ -88,7 +91,7 @@ impl Call {
             logged,
         };
         core.hooks.began(slot, &call.facts);
-        let begun = match call.run(core, py, input, route) {
+        let begun = match call.run(core, py, input, route, interim) {
             Ok(begun) => begun,
             Err(error) => call.fail(core, py, &error),
         };
@@ -105,6 +108,7 @@ impl Call {
         py: Python<'_>,
         input: Option<Collected>,
         route: Route,
+        interim: Interim,
     ) -> PyResult<Begun> {
         let start = core.take_start(py)?;
         self.answer = start.get().answer().clone();
@@ -112,6 +116,7 @@ impl Call {
             self.facts.head.method == Method::HEAD,
             core.settings.log_fields,
             route,
+            Some(interim),
         );
         self.start = Some(start.clone_ref(py));
         if core.surrounds {
@@ -120,7 +125,7 @@ impl Call {
         let input = input
             .map(|content| Py::new(py, Input::new(content)?))
             .transpose()?;
-        let environ = core.environ(py, self.slot, &self.facts, input)?;
+        let environ = core.environ(py, self.slot, &self.facts, input, start.get().hints())?;
         let arguments = PyTuple::new(py, [environ.as_any(), start.bind(py).as_any()])?;
         self.environ = Some(environ.unbind());
         let result = core.application.bind(py).call1(arguments)?;

@@ -11,7 +11,7 @@ use crate::input::Input;
 use crate::outlet::Room;
 use crate::policy::Policy;
 use crate::settings::Settings;
-use crate::start::StartResponse;
+use crate::start::{EarlyHints, StartResponse};
 
 /// The application, the settings, and what is made once.
 pub(crate) struct Core {
@@ -69,11 +69,12 @@ impl Core {
         slot: usize,
         facts: &Facts,
         input: Option<Py<Input>>,
+        hints: &Py<EarlyHints>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let mut environs = self.environs[slot]
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        environs.build(py, facts, &self.policy, input)
+        environs.build(py, facts, &self.policy, input, hints)
     }
 
     /// Whether an iterator only hands out what is there already, without running the application's code.

@@ -23,6 +23,7 @@ use crate::input::Input;
 use crate::names::Names;
 use crate::policy::Policy;
 use crate::settings::Settings;
+use crate::start::EarlyHints;
 use crate::text;
 
 /// Makes environs. One per application thread or behind a lock: it remembers.
@@ -49,6 +50,7 @@ struct Keys {
     server_port: Py<PyString>,
     scheme: Py<PyString>,
     input: Py<PyString>,
+    hints: Py<PyString>,
     https: Py<PyString>,
     http10: Py<PyString>,
     methods: Vec<(Method, Py<PyString>)>,
@@ -87,6 +89,7 @@ impl Environs {
             "PATH_INFO",
             "REMOTE_ADDR",
             "HTTP_HOST",
+            "wsgi.early_hints",
         ] {
             base.set_item(intern_str(py, key), py.None())?;
         }
@@ -106,6 +109,7 @@ impl Environs {
         facts: &Facts,
         policy: &Policy,
         input: Option<Py<Input>>,
+        hints: &Py<EarlyHints>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let template = self.template(py, &facts.connection)?;
         let environ = template.bind(py).copy()?;
@@ -119,6 +123,7 @@ impl Environs {
         if facts.secure {
             set(&environ, &self.keys.scheme, self.keys.https.as_ptr())?;
         }
+        set(&environ, &self.keys.hints, hints.as_ptr())?;
         if let Some(input) = input {
             set(&environ, &self.keys.input, input.as_ptr())?;
         }
@@ -329,6 +334,7 @@ impl Keys {
             server_port: key("SERVER_PORT"),
             scheme: key("wsgi.url_scheme"),
             input: key("wsgi.input"),
+            hints: key("wsgi.early_hints"),
             https: key("https"),
             http10: key("HTTP/1.0"),
             methods: methods

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http_body::Frame;
 use http_wire::fields::Fields;
 use proxy_core::body::BodyError;
+use proxy_core::server::Interim;
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict, PyTuple};
 use tokio::sync::oneshot;
@@ -26,6 +27,7 @@ pub(crate) struct Job {
     pub facts: Arc<Facts>,
     pub input: Option<Collected>,
     pub reply: oneshot::Sender<Reply>,
+    pub interim: Interim,
 }
 
 /// What a thread answers, once.
@@ -165,7 +167,16 @@ fn serve(py: Python<'_>, core: &Arc<Core>, queue: &Arc<Queue>, slot: usize, job:
         })
     };
     let route = Route::Across(core.room(), Some(begin));
-    let (mut call, begun) = Call::begin(core, py, job.facts, job.input, logged, slot, route);
+    let (mut call, begun) = Call::begin(
+        core,
+        py,
+        job.facts,
+        job.input,
+        logged,
+        slot,
+        route,
+        job.interim,
+    );
     let told = Told::of(core, &call);
     match begun {
         Begun::More(Some(head), first) if call.answer.lock().is_complete() => {

@@ -11,7 +11,8 @@ use http_body::{Frame, SizeHint};
 use http_wire::head::RequestHead;
 use proxy_core::body::{Body, BodyError};
 use proxy_core::server::{
-    Connection, ContentError, Ending, Limits, Outcome, Refusal, Request, Response, Sent, Service,
+    Connection, ContentError, Ending, Interim, Limits, Outcome, Refusal, Request, Response, Sent,
+    Service,
 };
 use pyo3::prelude::*;
 use tokio::sync::oneshot;
@@ -95,6 +96,7 @@ impl WsgiService {
         &self,
         facts: Arc<Facts>,
         content: proxy_core::server::Content,
+        interim: Interim,
     ) -> (Response, Option<Record>) {
         let input = if content.is_end() {
             None
@@ -107,7 +109,7 @@ impl WsgiService {
         match &self.mode {
             Mode::Inline(turn) => {
                 turn.free().await;
-                self.call_here(turn, facts, input)
+                self.call_here(turn, facts, input, interim)
             }
             Mode::Pool(pool) => {
                 let (reply, answer) = oneshot::channel();
@@ -115,6 +117,7 @@ impl WsgiService {
                     facts: facts.clone(),
                     input,
                     reply,
+                    interim,
                 });
                 match answer.await {
                     Ok(Reply::Whole(begun, told)) => self.begun(facts, begun, told, None),
@@ -132,11 +135,21 @@ impl WsgiService {
         turn: &Arc<Turn>,
         facts: Arc<Facts>,
         input: Option<Collected>,
+        interim: Interim,
     ) -> (Response, Option<Record>) {
         let logged = (!self.core.settings.log_environ.is_empty()).then(Arc::default);
         let route = Route::Here(self.core.room());
         let (call, begun) = Python::attach(|py| {
-            Call::begin(&self.core, py, facts.clone(), input, logged, 0, route)
+            Call::begin(
+                &self.core,
+                py,
+                facts.clone(),
+                input,
+                logged,
+                0,
+                route,
+                interim,
+            )
         });
         let told = Told::of(&self.core, &call);
         let Begun::More(head, first) = begun else {
@@ -317,6 +330,7 @@ impl Service for WsgiService {
     }
 
     async fn serve(&self, request: Request) -> (Response, Self::Record) {
+        let interim = request.interim();
         let Request {
             mut head,
             content,
@@ -355,10 +369,10 @@ impl Service for WsgiService {
         match (&self.mode, objection) {
             (_, Some(objection)) => self.object(facts, &objection),
             (Mode::Inline(turn), None) if content.is_end() && !turn.is_taken() => {
-                self.call_here(turn, facts, None)
+                self.call_here(turn, facts, None, interim)
             }
             // Boxed, so that requests that need not wait have nothing to do with the size of this.
-            _ => Box::pin(self.answer(facts, content)).await,
+            _ => Box::pin(self.answer(facts, content, interim)).await,
         }
     }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_wire::Known;
 use http_wire::fields::Fields;
+use proxy_core::server::Interim;
 use pyo3::exceptions::{PyAssertionError, PyOSError, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -64,6 +65,8 @@ pub(crate) struct Answer {
     head_method: bool,
     copies_fields: bool,
     route: Route,
+    /// Where interim responses go.
+    interim: Option<Interim>,
 }
 
 /// An [`Answer`] that both callables and the bridge hold.
@@ -78,11 +81,18 @@ impl Shared {
 
 impl Answer {
     /// Makes it ready for a request.
-    pub fn reset(&mut self, head_method: bool, copies_fields: bool, route: Route) {
+    pub fn reset(
+        &mut self,
+        head_method: bool,
+        copies_fields: bool,
+        route: Route,
+        interim: Option<Interim>,
+    ) {
         *self = Self {
             head_method,
             copies_fields,
             route,
+            interim,
             ..Self::default()
         };
     }
@@ -144,6 +154,7 @@ impl Answer {
 pub(crate) struct StartResponse {
     answer: Shared,
     write: Py<Write>,
+    hints: Py<EarlyHints>,
 }
 
 /// What `start_response` returns: `write(data)`.
@@ -161,18 +172,36 @@ impl StartResponse {
                 answer: answer.clone(),
             },
         )?;
-        Ok(Self { answer, write })
+        let hints = Py::new(
+            py,
+            EarlyHints {
+                answer: answer.clone(),
+            },
+        )?;
+        Ok(Self {
+            answer,
+            write,
+            hints,
+        })
+    }
+
+    /// The request's `wsgi.early_hints`.
+    pub fn hints(&self) -> &Py<EarlyHints> {
+        &self.hints
     }
 
     pub fn answer(&self) -> &Shared {
         &self.answer
     }
 
-    /// Whether nobody but the bridge holds this (the one reference `this`) or its `write`, so that both can serve another request.
+    /// Whether nobody but the bridge holds this (the one reference `this`), its `write` or its hints, so that they can serve another
+    /// request.
     pub fn is_free(this: &Bound<'_, Self>) -> bool {
-        let write = this.get().write.bind(this.py());
-        // SAFETY: both objects are alive and we are attached. A count that reads too high only means that neither is used again.
-        unsafe { ffi::Py_REFCNT(this.as_ptr()) == 1 && ffi::Py_REFCNT(write.as_ptr()) == 1 }
+        let free = |object: *mut ffi::PyObject| {
+            // SAFETY: the object is alive and we are attached. A count that reads too high only means that it is not used again.
+            unsafe { ffi::Py_REFCNT(object) == 1 }
+        };
+        free(this.as_ptr()) && free(this.get().write.as_ptr()) && free(this.get().hints.as_ptr())
     }
 }
 
@@ -245,6 +274,41 @@ impl Write {
                 "write(): the response is larger than what may be stored on its way",
             )),
         }
+    }
+}
+
+/// `environ["wsgi.early_hints"]`: sends 103 (Early Hints) with the given fields ahead of the response. Does nothing for clients that
+/// speak HTTP/1.0, and once the response has begun.
+#[pyclass(frozen, name = "early_hints", module = "viaduct")]
+pub(crate) struct EarlyHints {
+    answer: Shared,
+}
+
+#[pymethods]
+impl EarlyHints {
+    #[pyo3(signature = (headers, /))]
+    fn __call__(&self, headers: &Bound<'_, PyAny>) -> PyResult<()> {
+        let mut head = Head::default();
+        let mut scratch = Vec::new();
+        for item in headers.try_iter()? {
+            let (name, value) = item?.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
+            let pair = PyTuple::new(headers.py(), [text_of(name)?, text_of(value)?])?;
+            read_field(&pair.into_any(), &mut head, &mut scratch)?;
+        }
+        head.fields.remove(Known::ContentLength);
+        let answer = self.answer.lock();
+        if let Some(interim) = answer.interim.as_ref().filter(|_| !answer.committed) {
+            interim.send(StatusCode::EARLY_HINTS, &head.fields);
+        }
+        Ok(())
+    }
+}
+
+/// Names and values of early hints may be bytes.
+fn text_of(item: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
+    match item.cast::<PyBytes>() {
+        Ok(bytes) => Ok(text::latin1(item.py(), bytes.as_bytes())?.into_any()),
+        Err(_) => Ok(item),
     }
 }
 
@@ -594,7 +658,7 @@ mod tests {
     #[test]
     fn content_is_cut_to_the_promised_length() {
         let mut answer = Answer::default();
-        answer.reset(false, false, Route::Closed);
+        answer.reset(false, false, Route::Closed, None);
         answer.start(Head {
             content_length: Some(4),
             ..Head::default()

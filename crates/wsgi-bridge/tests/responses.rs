@@ -464,3 +464,144 @@ def app(environ, start_response):
         );
     });
 }
+
+#[test]
+fn early_hints_go_ahead_of_the_response() {
+    let source = "
+def app(environ, start_response):
+    hints = environ['wsgi.early_hints']
+    hints([('Link', '</a.css>; rel=preload'), (b'Link', b'</b.js>; rel=preload')])
+    try: hints([('X', 'a\\r\\nb')])
+    except ValueError: pass
+    start_response('200 OK', [])
+    yield b'content'
+    hints([('Link', 'late')])
+";
+    both(source, |server| {
+        let mut client = server.connect();
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        let hints = client.head();
+        assert_eq!(
+            hints,
+            "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nLink: </b.js>; rel=preload"
+        );
+        let answer = client.answer(false);
+        assert_eq!((answer.status, answer.text().as_str()), (200, "content"));
+        assert_eq!(server.ask("GET / HTTP/1.0\r\n\r\n").status, 200);
+    });
+}
+
+#[test]
+fn early_hints_do_not_wait_for_the_response() {
+    let source = "
+import threading
+go = threading.Event()
+def app(environ, start_response):
+    if environ['PATH_INFO'] == '/go':
+        go.set()
+    else:
+        environ['wsgi.early_hints']([('Link', '</a.css>; rel=preload')])
+        assert go.wait(20)
+    start_response('200 OK', [])
+    return [b'content']
+";
+    let server = Server::with(source, Settings::default(), 2);
+    let mut client = server.connect();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(client.head().starts_with("HTTP/1.1 103 Early Hints\r\n"));
+    server.get("/go");
+    assert_eq!(client.answer(false).text(), "content");
+}
+
+#[test]
+fn the_reference_validator_has_nothing_to_object_to() {
+    let source = "
+from wsgiref.validate import validator
+def shop(environ, start_response):
+    content = environ['wsgi.input'].read(100)
+    environ['wsgi.input'].readline(10)
+    environ['wsgi.errors'].write('noted\\n')
+    environ['wsgi.errors'].flush()
+    write = start_response('200 OK', [('Content-Type', 'text/plain')])
+    if environ['PATH_INFO'] == '/write': write(b'written ')
+    return [b'read ', content]
+app = validator(shop)
+";
+    both(source, |server| {
+        for (target, answer) in [("/", "read abc"), ("/write", "written read abc")] {
+            let request = format!(
+                "POST {target}?a=b HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc"
+            );
+            assert_eq!(server.ask(&request).text(), answer);
+        }
+        let wrong: Vec<String> = server
+            .seen
+            .log
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|line| !line.contains("noted"))
+            .cloned()
+            .collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
+    });
+}
+
+#[test]
+fn wrapped_files_are_sent_from_where_they_stand_and_closed() {
+    let folder = tempfile::tempdir().expect("makes a folder");
+    let content: Vec<u8> = (0..300_000_u32).map(|n| (n / 7 % 251) as u8).collect();
+    std::fs::write(folder.path().join("file"), &content).expect("writes");
+    let source = format!(
+        "
+import io
+opened = []
+def app(environ, start_response):
+    kind = environ['PATH_INFO']
+    if kind == '/closed':
+        start_response('200 OK', [])
+        return [repr([file.closed for file in opened]).encode()]
+    file = open('{}', 'rb')
+    opened.append(file)
+    headers = []
+    if kind == '/offset': file.read(1000)
+    if kind == '/length': headers = [('Content-Length', '5000')]
+    if kind == '/longer': headers = [('Content-Length', '400000')]
+    if kind == '/memory': file = io.BytesIO(file.read())
+    start_response('304 Not Modified' if kind == '/unchanged' else '200 OK', headers)
+    return environ['wsgi.file_wrapper'](file, 65536)
+",
+        folder.path().join("file").display()
+    );
+    both(&source, |server| {
+        let mut client = server.connect();
+        let mut ask = |method: &str, target: &str| {
+            client.send(format!("{method} {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+            let answer = client.answer(method == "HEAD");
+            let framing = answer
+                .field("content-length")
+                .or(answer.field("transfer-encoding"))
+                .map(str::to_owned);
+            (answer.body, framing)
+        };
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(ask("GET", "/whole"), (content.clone(), text("300000")));
+        assert_eq!(
+            ask("GET", "/offset"),
+            (content[1000..].to_vec(), text("299000"))
+        );
+        assert_eq!(
+            ask("GET", "/length"),
+            (content[..5000].to_vec(), text("5000"))
+        );
+        assert_eq!(ask("HEAD", "/whole"), (vec![], text("300000")));
+        assert_eq!(ask("GET", "/unchanged"), (vec![], None));
+        let (memory, framing) = ask("GET", "/memory");
+        assert_eq!((memory.len(), framing), (300_000, text("chunked")));
+        assert_eq!(
+            ask("GET", "/closed").0,
+            b"[True, True, True, True, True, False]"
+        );
+        assert!(server.get("/longer").cut);
+    });
+}

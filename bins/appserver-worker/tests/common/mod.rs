@@ -138,6 +138,7 @@ impl Master {
         let settings: Settings = serde_json::from_value(all).expect("are settings");
         self.order(&ToTemplate::Settle(Settled {
             application: application.to_owned(),
+            arguments: vec!["appserver".into(), application.to_owned()],
             settings,
         }))
     }
