@@ -8,7 +8,7 @@ mod rotation;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-pub use names::Name;
+pub use names::{LookedUp, Name, Resolve};
 use nginx_conf::{Host, PeerAddress};
 pub use rotation::{Rotation, Terms, Verdict};
 
@@ -268,5 +268,69 @@ mod tests {
         group.ready().await.expect("localhost has an address");
         assert!(group.peers() >= 1);
         assert_eq!(port(group.next(&[])), 80);
+    }
+
+    /// A resolver whose answer the test changes.
+    #[derive(Default)]
+    struct Directory(Mutex<Vec<u8>>);
+
+    impl Resolve for Directory {
+        fn look_up<'a>(
+            &'a self,
+            _name: &'a str,
+        ) -> std::pin::Pin<Box<dyn Future<Output = LookedUp> + Send + 'a>> {
+            let ips: Vec<_> = self
+                .0
+                .lock()
+                .unwrap()
+                .iter()
+                .map(|last| [127, 0, 0, *last].into())
+                .collect();
+            let ttl = std::time::Duration::from_secs(5);
+            Box::pin(async move {
+                if ips.is_empty() {
+                    return Err("unknown".to_owned());
+                }
+                Ok((ips, ttl))
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_group_follows_its_name_and_survives_one_that_leads_nowhere() {
+        let directory = Arc::new(Directory::default());
+        let line = Line {
+            source: Source::Named(Arc::new(Name::new("app", directory.clone())), 80),
+            terms: Terms::default(),
+        };
+        let group = Group::new(
+            "app",
+            vec![line],
+            PoolSettings::default(),
+            &Zones::default(),
+        );
+        let why = group.ready().await.expect_err("nobody knows the name yet");
+        assert_eq!(why, "\"app\" could not be resolved (unknown)");
+        assert!(group.next(&[]).is_none());
+
+        for ips in [vec![1, 2], vec![3]] {
+            *directory.0.lock().unwrap() = ips.clone();
+            tokio::time::advance(std::time::Duration::from_secs(11)).await;
+            group.next(&[]);
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            group.ready().await.expect("it is known now");
+            let mut seen: Vec<String> = (0..ips.len())
+                .filter_map(|_| Some(group.next(&[])?.to_string()))
+                .collect();
+            seen.sort();
+            let expected: Vec<String> = ips
+                .iter()
+                .map(|last| format!("127.0.0.{last}:80"))
+                .collect();
+            assert_eq!(seen, expected);
+            assert_eq!(group.peers(), ips.len());
+        }
     }
 }
