@@ -20,6 +20,7 @@
 //! - `start_response` with `exc_info` replaces status and headers as long as nothing was sent; an application that never calls it,
 //!   or gives an interim status, is answered with 500.
 //! - Content shorter than its `Content-Length` cuts the connection, so that nobody takes the next response for the rest of it.
+//! - Transfer codings other than `chunked` are refused (501); gunicorn lets `gzip, chunked` through, still compressed.
 //! - `close()` of a wrapped file's iterable is called as soon as the file has been taken over, before it is sent.
 //! - What follows the last item of a HEAD request's iterable is not iterated, only closed.
 

@@ -2,7 +2,9 @@
 
 use http::StatusCode;
 use http_wire::Known;
-use http_wire::head::RequestError;
+use http_wire::body::FramingError;
+use http_wire::head::{RequestError, RequestHead};
+use http_wire::list;
 use proxy_core::body::Body;
 use proxy_core::server::{Address, Connection, Ending, Refusal, Response};
 
@@ -30,14 +32,24 @@ pub(crate) fn error(status: StatusCode, text: &str) -> (Response, u64) {
 }
 
 /// Status and words for a request whose head was not accepted; the statuses are gunicorn's.
-pub(crate) fn refusal(refusal: &Refusal) -> (StatusCode, String) {
+pub(crate) fn refusal(refusal: &Refusal, head: &RequestHead) -> (StatusCode, String) {
     let status = match refusal {
         Refusal::Head(
             RequestError::MethodTooLong { .. } | RequestError::UnsupportedVersion { .. },
         ) => StatusCode::BAD_REQUEST,
+        // A coding that nobody knows is 501, but content without an end in sight is malformed (RFC 9112 §6.3), whatever its coding.
+        Refusal::Framing(FramingError::CodingUnknown) if !ends_chunked(head) => {
+            StatusCode::BAD_REQUEST
+        }
         other => other.status(),
     };
     (status, refusal.to_string())
+}
+
+fn ends_chunked(head: &RequestHead) -> bool {
+    let last = head.fields.get_all(Known::TransferEncoding).last();
+    last.and_then(|value| list::elements(value).last())
+        .is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked"))
 }
 
 /// The peer as gunicorn's log names it: its address, nothing for a unix socket.
@@ -84,13 +96,22 @@ mod tests {
 
     #[test]
     fn statuses_are_gunicorns() {
-        let status = |error| refusal(&Refusal::Head(error)).0.as_u16();
+        let status = |error| {
+            refusal(&Refusal::Head(error), &RequestHead::default())
+                .0
+                .as_u16()
+        };
         assert_eq!(status(RequestError::MethodTooLong { limit: 20 }), 400);
         assert_eq!(
             status(RequestError::UnsupportedVersion { major: 2, minor: 0 }),
             400
         );
         assert_eq!(status(RequestError::LineTooLong { limit: 4094 }), 414);
-        assert_eq!(refusal(&Refusal::Timeout).0.as_u16(), 408);
+        assert_eq!(
+            refusal(&Refusal::Timeout, &RequestHead::default())
+                .0
+                .as_u16(),
+            408
+        );
     }
 }

@@ -379,10 +379,10 @@ impl Service for WsgiService {
     fn refuse(
         &self,
         refusal: &Refusal,
-        _head: &RequestHead,
+        head: &RequestHead,
         connection: &Arc<Connection>,
     ) -> Option<(Response, Self::Record)> {
-        let (status, text) = page::refusal(refusal);
+        let (status, text) = page::refusal(refusal, head);
         let peer = page::peer_text(connection);
         self.core.hooks.log(
             Level::Warning,

@@ -188,6 +188,10 @@ fn what_breaks_the_rules_never_reaches_the_application() {
             "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         ),
         (
+            400,
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n",
+        ),
+        (
             501,
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: spelling, chunked\r\n\r\n0\r\n\r\n",
         ),
