@@ -1,0 +1,317 @@
+//! The steps of `cargo xtask test`, in the order of their running: what fails fast comes first.
+
+use std::process::Command;
+
+use testkit::TempPrefix;
+
+use super::{Context, Step};
+use crate::install::Tool;
+use crate::shop::{Kind, Shop};
+use crate::workspace::{Profile, Workspace};
+use crate::{docs, fuzz, soak};
+
+/// All steps.
+pub const STEPS: &[Step] = &[
+    Step {
+        name: "format",
+        about: "cargo fmt --check",
+        after: &[],
+        tools: &[],
+        run: format,
+    },
+    Step {
+        name: "clippy",
+        about: "clippy for all targets; a warning fails",
+        after: &[],
+        tools: &[],
+        run: clippy,
+    },
+    Step {
+        name: "build",
+        about: "all programs, tests, benches and examples, unoptimised",
+        after: &[],
+        tools: &[Tool::PythonDev],
+        run: build,
+    },
+    Step {
+        name: "tests",
+        about: "unit, property and integration tests, examples",
+        after: &["build"],
+        tools: &[Tool::PythonDev, Tool::Nginx, Tool::Systemd],
+        run: tests,
+    },
+    Step {
+        name: "doctests",
+        about: "the examples in the documentation",
+        after: &["build"],
+        tools: &[Tool::PythonDev],
+        run: doctests,
+    },
+    Step {
+        name: "rustdoc",
+        about: "cargo doc; a warning fails",
+        after: &[],
+        tools: &[],
+        run: rustdoc,
+    },
+    Step {
+        name: "pages",
+        about: "docs/directives.md and docs/settings.md say what the programs say",
+        after: &["build"],
+        tools: &[],
+        run: |context| docs::check(context.workspace, Profile::Debug),
+    },
+    Step {
+        name: "scenarios-nginx",
+        about: "scenarios/edge against Debian's nginx",
+        after: &["build"],
+        tools: &[Tool::Nginx],
+        run: |context| scenarios(context, "nginx"),
+    },
+    Step {
+        name: "scenarios-edge",
+        about: "scenarios/edge against edge",
+        after: &["build"],
+        tools: &[],
+        run: |context| scenarios(context, "edge"),
+    },
+    Step {
+        name: "scenarios-gunicorn",
+        about: "scenarios/appserver against gunicorn of PyPI",
+        after: &["build"],
+        tools: &[Tool::PythonVenv],
+        run: |context| scenarios(context, "gunicorn"),
+    },
+    Step {
+        name: "scenarios-appserver",
+        about: "scenarios/appserver against appserver",
+        after: &["build"],
+        tools: &[Tool::PythonVenv],
+        run: |context| scenarios(context, "appserver"),
+    },
+    Step {
+        name: "systemd",
+        about: "packaging/systemd/verify.sh",
+        after: &[],
+        tools: &[Tool::Systemd],
+        run: systemd,
+    },
+    Step {
+        name: "django",
+        about: "the shop's own tests",
+        after: &[],
+        tools: &[Tool::PythonVenv],
+        run: django,
+    },
+    Step {
+        name: "release",
+        about: "edge and appserver as people run them",
+        after: &[],
+        tools: &[],
+        run: release,
+    },
+    Step {
+        name: "shop",
+        about: "the shop behind edge and appserver, exercised by demo/check.py",
+        after: &["release"],
+        tools: &[Tool::PythonVenv],
+        run: shop,
+    },
+    Step {
+        name: "browser",
+        about: "the same as a person would, in a headless Chromium",
+        after: &["release"],
+        tools: &[Tool::PythonVenv, Tool::Chromium],
+        run: browser,
+    },
+    Step {
+        name: "soak",
+        about: "cargo xtask soak --short",
+        after: &["release"],
+        tools: &[Tool::PythonVenv],
+        run: |context| soak::run(context.workspace, &soak::Plan::short(), &context.log),
+    },
+    Step {
+        name: "fuzz",
+        about: "every fuzz target for 20 s",
+        after: &[],
+        tools: &[Tool::Cxx],
+        run: |context| fuzz::smoke(context.workspace, 20, &context.log),
+    },
+];
+
+/// The same flags for every use of the compiler, so that nothing is compiled twice.
+const EVERYTHING: [&str; 3] = ["--workspace", "--all-features", "--locked"];
+
+fn cargo(workspace: &Workspace, command: &str, more: &[&str]) -> Command {
+    let mut cargo = workspace.cargo(&[command]);
+    cargo.args(EVERYTHING).args(more);
+    cargo
+}
+
+fn format(context: &Context<'_>) -> Result<String, String> {
+    let mut cargo = context
+        .workspace
+        .cargo(&["fmt", "--all", "--check", "--", "--color=never"]);
+    context.run(&mut cargo, 5)?;
+    Ok(String::new())
+}
+
+fn clippy(context: &Context<'_>) -> Result<String, String> {
+    let more = ["--all-targets", "--", "-D", "warnings"];
+    context.run(&mut cargo(context.workspace, "clippy", &more), 20)?;
+    Ok(String::new())
+}
+
+fn build(context: &Context<'_>) -> Result<String, String> {
+    // All targets in one go: features of dev-dependencies count then, as they do in `cargo test`, and it compiles nothing again.
+    context.run(
+        &mut cargo(context.workspace, "build", &["--all-targets"]),
+        20,
+    )?;
+    Ok(String::new())
+}
+
+fn tests(context: &Context<'_>) -> Result<String, String> {
+    let more = ["--lib", "--bins", "--tests", "--examples", "--no-fail-fast"];
+    context.run(&mut cargo(context.workspace, "test", &more), 20)?;
+    counted(context)
+}
+
+fn doctests(context: &Context<'_>) -> Result<String, String> {
+    context.run(&mut cargo(context.workspace, "test", &["--doc"]), 20)?;
+    counted(context)
+}
+
+/// How many tests cargo has run. None is a failure.
+fn counted(context: &Context<'_>) -> Result<String, String> {
+    let said = context.said();
+    let sum = |word: &str| -> u64 {
+        said.lines()
+            .filter_map(|line| line.strip_prefix("test result: "))
+            .flat_map(|line| line.split([';', '.']))
+            .filter_map(|part| part.trim().strip_suffix(word)?.trim().parse::<u64>().ok())
+            .sum()
+    };
+    match (sum("passed"), sum("ignored")) {
+        (0, _) => Err("no test was run".to_owned()),
+        (passed, 0) => Ok(format!("{passed} tests")),
+        (passed, ignored) => Ok(format!("{passed} tests, {ignored} IGNORED")),
+    }
+}
+
+fn rustdoc(context: &Context<'_>) -> Result<String, String> {
+    let mut cargo = cargo(context.workspace, "doc", &["--no-deps"]);
+    context.run(cargo.env("RUSTDOCFLAGS", "-D warnings"), 20)?;
+    Ok(String::new())
+}
+
+fn scenarios(context: &Context<'_>, subject: &str) -> Result<String, String> {
+    let workspace = context.workspace;
+    let mut runner = Command::new(workspace.program(Profile::Debug, "scenarios"));
+    runner
+        .current_dir(&workspace.root)
+        .args(["--subject", subject]);
+    match subject {
+        "edge" => {
+            runner
+                .arg("--program")
+                .arg(workspace.program(Profile::Debug, subject));
+        }
+        "gunicorn" => {
+            runner.arg("--venv").arg(context.venv()?.path);
+        }
+        "appserver" => {
+            runner.arg("--venv").arg(context.venv()?.path);
+            runner
+                .arg("--program")
+                .arg(workspace.program(Profile::Debug, subject));
+        }
+        _ => {}
+    }
+    let result = context.run(&mut runner, 15);
+    let said = context.said();
+    let sum = said
+        .lines()
+        .rev()
+        .find(|line| line.starts_with(&format!("{subject}: ")))
+        .unwrap_or_default()
+        .to_owned();
+    match result {
+        Ok(()) if sum.contains(": 0 passed") => Err("no scenario was run".to_owned()),
+        Ok(()) => Ok(sum),
+        Err(problem) if sum.is_empty() => Err(problem),
+        Err(_) => Err(sum),
+    }
+}
+
+fn systemd(context: &Context<'_>) -> Result<String, String> {
+    let script = context.workspace.join("packaging/systemd/verify.sh");
+    context.run(Command::new("bash").arg(script), 5)?;
+    Ok(String::new())
+}
+
+fn django(context: &Context<'_>) -> Result<String, String> {
+    let state = TempPrefix::new().map_err(|error| error.to_string())?;
+    let mut manage = Command::new(context.venv()?.program("python"));
+    manage
+        .arg(context.workspace.join("demo/my_shop/manage.py"))
+        .args(["test", "--noinput"])
+        .current_dir(context.workspace.join("demo/my_shop"))
+        .env("SHOP_STATE", state.path())
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    context.run(&mut manage, 5)?;
+    let said = context.said();
+    let sum = said.lines().find(|line| line.starts_with("Ran "));
+    match sum {
+        Some(sum) if !sum.starts_with("Ran 0 ") => Ok(sum.to_owned()),
+        _ => Err("no test was run".to_owned()),
+    }
+}
+
+fn release(context: &Context<'_>) -> Result<String, String> {
+    context.run(&mut context.workspace.build_programs(Profile::Release), 25)?;
+    Ok(String::new())
+}
+
+fn open_shop(context: &Context<'_>) -> Result<Shop, String> {
+    let venv = context.venv()?;
+    Shop::open(
+        context.workspace,
+        &venv,
+        &Kind::ours(context.workspace),
+        &[],
+    )
+}
+
+fn shop(context: &Context<'_>) -> Result<String, String> {
+    let mut shop = open_shop(context)?;
+    let checked = shop.check(&context.log, &["--upload-mb=20", "--download-mb=50"]);
+    finish(context, &mut shop, checked)?;
+    let said = context.said();
+    let sum = said
+        .lines()
+        .rev()
+        .find(|line| line.contains(" checks passed on "));
+    Ok(sum.unwrap_or_default().to_owned())
+}
+
+fn browser(context: &Context<'_>) -> Result<String, String> {
+    let mut shop = open_shop(context)?;
+    let checked = shop.browse(&context.log);
+    finish(context, &mut shop, checked)?;
+    Ok(String::new())
+}
+
+/// Closes the shop. Its logs become part of the step's when something was wrong.
+fn finish(
+    context: &Context<'_>,
+    shop: &mut Shop,
+    checked: Result<(), String>,
+) -> Result<(), String> {
+    let result = checked.and(shop.close());
+    if result.is_err() {
+        shop.add_logs(&context.log);
+    }
+    result
+}
