@@ -183,6 +183,19 @@ pub struct Staged {
     opened: Vec<Listener>,
 }
 
+impl Staged {
+    /// What was opened, or taken over, beyond what was open.
+    pub fn opened(&self) -> impl Iterator<Item = &Listener> {
+        self.opened.iter()
+    }
+
+    /// Is this address part of the configuration?
+    #[must_use]
+    pub fn wants(&self, address: &Address) -> bool {
+        self.wanted.iter().any(|wish| wish.address == *address)
+    }
+}
+
 /// All listeners of a server.
 #[derive(Debug, Default)]
 pub struct Listeners {

@@ -1,0 +1,80 @@
+//! What templates answer.
+
+use appserver_protocol::FromTemplate;
+use supervisor::{Master, Pid};
+
+use super::Server;
+use crate::boot::words;
+use crate::template::{Asked, Template};
+
+impl Server {
+    /// Reads everything that a template has to say.
+    pub(super) fn listen_to_template(&mut self, number: u64, master: &mut Master) {
+        loop {
+            let Some(template) = self.template(number) else {
+                return;
+            };
+            match template.next() {
+                Ok(None) => return,
+                Ok(Some((asked, answer))) => self.answered(number, asked, answer, master),
+                Err(why) => {
+                    let forsaken: Vec<_> = template.forsaken().collect();
+                    for asked in forsaken {
+                        self.forsaken(asked, master);
+                    }
+                    return self.preparation_ended(number, &why);
+                }
+            }
+        }
+    }
+
+    fn template(&mut self, number: u64) -> Option<&mut Template> {
+        let of_releases = self
+            .releases
+            .values_mut()
+            .map(|release| &mut release.template);
+        match of_releases
+            .into_iter()
+            .find(|template| template.number == number)
+        {
+            Some(template) => Some(template),
+            None => self.reload.template(number),
+        }
+    }
+
+    fn answered(&mut self, number: u64, asked: Asked, answer: FromTemplate, master: &mut Master) {
+        match (asked, answer) {
+            (Asked::Fork(worker), FromTemplate::Forked { pid, .. }) => {
+                let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+                match pid {
+                    Some(pid) => master.started(worker, pid),
+                    None => master.spawn_failed(worker, "the template told no process"),
+                }
+            }
+            (Asked::Fork(worker), FromTemplate::Failed(failure)) => {
+                master.spawn_failed(worker, words(&failure));
+            }
+            (Asked::PreExec, answer) => {
+                if let FromTemplate::Failed(failure) = answer {
+                    self.log.error(words(&failure));
+                } else {
+                    self.start_successor();
+                }
+            }
+            (asked, answer) if self.reload.template(number).is_some() => {
+                self.prepared(number, asked, answer, master);
+            }
+            (_, FromTemplate::Failed(failure)) => self.log.error(words(&failure)),
+            _ => {}
+        }
+    }
+
+    /// An answer that will not come.
+    fn forsaken(&mut self, asked: Asked, master: &mut Master) {
+        match asked {
+            Asked::Fork(worker) => master.spawn_failed(worker, "the template is gone"),
+            Asked::PreExec => self.start_successor(),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Reload: a new template beside the old one; new workers that have loaded the application before the old ones go.
+
+use appserver_protocol::{FromTemplate, Hook, ToTemplate};
+use supervisor::bind::Staged;
+use supervisor::socket_activation::Sockets;
+use supervisor::{Exit, Generation, Master, Pid};
+
+use super::{Release, Server};
+use crate::boot::{enter, give_logs, settle_order, tell, words};
+use crate::doors::DoorFault;
+use crate::settings::Resolved;
+use crate::template::{Asked, Template};
+
+/// Where a reload stands.
+#[derive(Debug, Default)]
+pub(super) struct Reload {
+    /// A template that gets ready.
+    preparing: Option<Preparing>,
+    /// A release whose workers may come.
+    prepared: Option<Prepared>,
+    /// What changes when the new workers are ready.
+    staged: Option<(Generation, Option<Staged>)>,
+}
+
+#[derive(Debug)]
+struct Preparing {
+    template: Template,
+    resolved: Option<Resolved>,
+}
+
+#[derive(Debug)]
+struct Prepared {
+    release: Release,
+    staged: Option<Staged>,
+}
+
+impl Reload {
+    /// The templates that have no generation yet.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        let preparing = self.preparing.iter().map(|it| &it.template);
+        preparing.chain(self.prepared.iter().map(|it| &it.release.template))
+    }
+
+    /// One of them.
+    pub fn template(&mut self, number: u64) -> Option<&mut Template> {
+        let preparing = self.preparing.iter_mut().map(|it| &mut it.template);
+        let mut all = preparing.chain(self.prepared.iter_mut().map(|it| &mut it.release.template));
+        all.find(|template| template.number == number)
+    }
+
+    fn prepares(&self, number: u64) -> bool {
+        self.preparing
+            .as_ref()
+            .is_some_and(|it| it.template.number == number)
+    }
+}
+
+impl Server {
+    /// Starts a new template. One that was getting ready is given up: its code is of yesterday.
+    pub(super) fn begin_reload(&mut self) {
+        let told = self.notifier.reloading();
+        self.tell(told);
+        if let Some(before) = self.reload.preparing.take() {
+            before.template.dismiss();
+        }
+        self.templates += 1;
+        let started = Template::start(self.templates, &self.interpreter, &self.start.launch);
+        let mut template = match started {
+            Ok(template) => template,
+            Err(why) => return self.reload_failed(&why),
+        };
+        if !template.order(&self.start.read_config(), Asked::Config, &[]) {
+            return self.reload_failed("the new template does not listen");
+        }
+        self.reload.preparing = Some(Preparing {
+            template,
+            resolved: None,
+        });
+    }
+
+    /// The template of the current release is gone; workers that die could not be replaced.
+    pub(super) fn replace_template(&mut self, master: &Master) {
+        let busy = self.reload.templates().next().is_some() || master.fleet().is_reloading();
+        if !busy && master.fleet().stopping().is_none() {
+            self.begin_reload();
+        }
+    }
+
+    /// The next step of a template that gets ready.
+    pub(super) fn prepared(
+        &mut self,
+        number: u64,
+        asked: Asked,
+        answer: FromTemplate,
+        master: &mut Master,
+    ) {
+        if !self.reload.prepares(number) {
+            return;
+        }
+        let step = match (asked, answer) {
+            (_, FromTemplate::Failed(failure)) => Err(words(&failure)),
+            (Asked::Config, FromTemplate::Config { location, values }) => {
+                self.configured(location.as_deref(), values)
+            }
+            (Asked::Settle, FromTemplate::Settled) => {
+                self.order(&ToTemplate::Hook(Hook::OnReload), Asked::Hook("on_reload"))
+            }
+            (Asked::Hook(_), FromTemplate::HookDone) => self.bring_in(master),
+            (_, answer) => Err(format!("the new template answered {answer:?}")),
+        };
+        if let Err(why) = step {
+            self.reload_failed(&why);
+        }
+    }
+
+    /// A template that gets ready is gone.
+    pub(super) fn preparation_ended(&mut self, number: u64, why: &str) {
+        if self.reload.prepares(number) {
+            self.reload_failed(&format!("the new template is gone: {why}"));
+        }
+    }
+
+    fn configured(
+        &mut self,
+        location: Option<&str>,
+        values: crate::start::Values,
+    ) -> Result<(), String> {
+        let resolved = self.start.resolve(location, values).map_err(|faults| {
+            let words: Vec<_> = faults.iter().map(ToString::to_string).collect();
+            words.join("; ")
+        })?;
+        if resolved.application.is_empty() {
+            return Err("No application module specified".to_owned());
+        }
+        enter(&resolved)?;
+        let order = settle_order(&self.start, &resolved);
+        if let Some(preparing) = &mut self.reload.preparing {
+            preparing.resolved = Some(resolved);
+        }
+        self.order(&order, Asked::Settle)
+    }
+
+    fn order(&mut self, order: &ToTemplate, asked: Asked) -> Result<(), String> {
+        let sent = self
+            .reload
+            .preparing
+            .as_mut()
+            .is_some_and(|it| it.template.order(order, asked, &[]));
+        if sent {
+            Ok(())
+        } else {
+            Err("the new template does not listen".to_owned())
+        }
+    }
+
+    /// The template is ready: opens what is new, and asks for workers.
+    fn bring_in(&mut self, master: &mut Master) -> Result<(), String> {
+        let Some(Preparing {
+            template,
+            resolved: Some(resolved),
+        }) = self.reload.preparing.take()
+        else {
+            return Ok(());
+        };
+        let mut none = Sockets::from_fds([]).map_err(|error| error.to_string())?;
+        let staged = self
+            .doors
+            .stage(&resolved, &mut none)
+            .map_err(|fault| match fault {
+                DoorFault::Setting(words) => words,
+                DoorFault::Bind(faults) => {
+                    tell(&faults, &self.log);
+                    "the new addresses cannot be listened on".to_owned()
+                }
+            })?;
+        let sockets = self
+            .doors
+            .descriptors(staged.as_ref())
+            .map_err(|error| error.to_string())?;
+        let workers = resolved.number("workers") as usize;
+        let release = Release::new(template, resolved, sockets);
+        if let Some(before) = self.reload.prepared.replace(Prepared { release, staged }) {
+            before.release.template.dismiss();
+        }
+        master.reload_to(workers);
+        Ok(())
+    }
+
+    /// The fleet begins with the workers of a prepared release.
+    pub(super) fn reloading(&mut self, generation: Generation, master: &mut Master) {
+        let Some(Prepared { release, staged }) = self.reload.prepared.take() else {
+            return;
+        };
+        master.set_policy(release.policy());
+        master.set_lanes(release.lanes());
+        self.releases.insert(generation, release);
+        self.reload.staged = Some((generation, staged));
+    }
+
+    /// The new workers are ready, the old ones go.
+    pub(super) fn reloaded(&mut self, generation: Generation, workers: usize) {
+        if let Some((_, staged)) = self.reload.staged.take() {
+            let before = self.doors.names();
+            self.doors.commit(staged);
+            let names = self.doors.names();
+            if names != before {
+                self.log.info(format_args!(
+                    "Listening at: {} ({})",
+                    names.join(","),
+                    std::process::id()
+                ));
+            }
+        }
+        for (_, release) in self.releases.range_mut(..generation) {
+            release.close_doors();
+        }
+        if let Some(release) = self.releases.get(&generation) {
+            let (path, level) = (
+                release.resolved.text("errorlog"),
+                release.resolved.text("loglevel"),
+            );
+            let given = give_logs(&release.resolved);
+            let set = self
+                .log
+                .configure(path.unwrap_or("-"), level.unwrap_or("info"));
+            for why in [given, set].into_iter().filter_map(Result::err) {
+                self.log.error(why);
+            }
+            for note in &release.resolved.notes {
+                self.log.warning(note);
+            }
+        }
+        self.follow_pid_file(generation);
+        self.log.info(format_args!(
+            "Reloaded: {workers} new workers are ready, the old ones finish their requests"
+        ));
+        self.tell_ready(workers);
+    }
+
+    /// A reload is given up; the present release serves on.
+    pub(super) fn reload_failed(&mut self, why: &str) {
+        if let Some(preparing) = self.reload.preparing.take() {
+            preparing.template.dismiss();
+        }
+        self.reload.staged = None;
+        self.log.error(format_args!(
+            "Reload failed, the old workers serve on: {why}"
+        ));
+        let first = why.lines().next().unwrap_or_default();
+        let told = self.notifier.ready();
+        self.tell(told);
+        let told = self.notifier.status(&format!(
+            "Reload failed, the release before serves on: {first}"
+        ));
+        self.tell(told);
+    }
+
+    /// The process of a template ended.
+    pub(super) fn template_ended(&mut self, pid: Pid, exit: Exit, master: &mut Master) {
+        let of_release = self
+            .releases
+            .iter()
+            .find(|(_, release)| release.template.pid == pid);
+        let Some((&generation, _)) = of_release else {
+            return;
+        };
+        if master.fleet().stopping().is_some() {
+            return;
+        }
+        self.log.error(format_args!(
+            "The template (pid:{}) {exit}",
+            pid.as_raw_pid()
+        ));
+        // A release that never served is over; the others get a new template.
+        if !master.condemn(generation, exit) && generation == master.fleet().generation() {
+            self.replace_template(master);
+        }
+    }
+
+    fn follow_pid_file(&mut self, generation: Generation) {
+        let Some(release) = self.releases.get(&generation) else {
+            return;
+        };
+        let wanted = release
+            .resolved
+            .text("pidfile")
+            .and_then(|path| std::path::absolute(path).ok());
+        let present = self.pid_file.as_ref().map(|file| file.path().to_path_buf());
+        if self.upgrade.predecessor().is_some() || wanted == present {
+            return;
+        }
+        self.pid_file = match wanted {
+            Some(path) => supervisor::PidFile::create(path)
+                .map_err(|error| self.log.error(error))
+                .ok(),
+            None => None,
+        };
+    }
+}

@@ -1,0 +1,114 @@
+//! USR2: a new binary beside this one, with the same sockets; and being that new binary.
+
+use appserver_protocol::{Hook, ToTemplate};
+use supervisor::{Exit, Master, Pid, Predecessor};
+
+use super::Server;
+use crate::boot::SUCCESSOR_SUFFIX;
+use crate::template::Asked;
+
+/// Both sides of an upgrade.
+#[derive(Debug)]
+pub(super) struct Upgrade {
+    /// The new binary that this process started.
+    successor: Option<Pid>,
+    /// The hook before it runs.
+    asked: bool,
+    /// The old one that started this process.
+    predecessor: Option<Predecessor>,
+}
+
+impl Upgrade {
+    pub fn new() -> Self {
+        Self {
+            successor: None,
+            asked: false,
+            predecessor: super::predecessor(),
+        }
+    }
+
+    pub fn predecessor(&self) -> Option<&Predecessor> {
+        self.predecessor.as_ref()
+    }
+}
+
+impl Server {
+    pub(super) fn begin_upgrade(&mut self, master: &Master) {
+        if self.upgrade.successor.is_some() || self.upgrade.asked {
+            return self.log.warning("USR2 signal ignored. Child exists.");
+        }
+        if self.upgrade.predecessor.is_some() {
+            return self.log.warning("USR2 signal ignored. Parent exists.");
+        }
+        let hook = ToTemplate::Hook(Hook::PreExec);
+        let asked = self
+            .current(master)
+            .is_some_and(|release| release.template.order(&hook, Asked::PreExec, &[]));
+        if asked {
+            self.upgrade.asked = true;
+        } else {
+            self.start_successor();
+        }
+    }
+
+    pub(super) fn start_successor(&mut self) {
+        self.upgrade.asked = false;
+        let next = self.start.launch.successor();
+        let started = self
+            .doors
+            .hand_over(next)
+            .and_then(|next| next.spawn().map_err(|error| error.to_string()));
+        match started {
+            Ok(child) => {
+                self.log.info(format_args!(
+                    "Upgrade: the new binary has process {}",
+                    child.id()
+                ));
+                self.upgrade.successor = Some(Pid::from_child(&child));
+                self.doors.give_files_away();
+            }
+            Err(why) => self.log.error(format_args!("Upgrade failed: {why}")),
+        }
+    }
+
+    /// Was it the new binary that ended?
+    pub(super) fn upgrade_ended(&mut self, pid: Pid, exit: Exit) -> bool {
+        if self.upgrade.successor != Some(pid) {
+            return false;
+        }
+        self.upgrade.successor = None;
+        self.doors.take_files_back();
+        self.log.error(format_args!(
+            "Upgrade failed, this binary serves on: the new one (pid:{}) {exit}",
+            pid.as_raw_pid()
+        ));
+        true
+    }
+
+    /// The old binary is gone.
+    pub(super) fn predecessor_ended(&mut self) {
+        self.upgrade.predecessor = None;
+        self.doors.adopt_files();
+        if let Some(file) = &mut self.pid_file {
+            let path = file.path().to_string_lossy().into_owned();
+            if let Some(path) = path.strip_suffix(SUCCESSOR_SUFFIX)
+                && let Err(error) = file.rename(path)
+            {
+                self.log.error(error);
+            }
+        }
+        let told = self.notifier.main_pid(std::process::id());
+        self.tell(told);
+        self.log.info("Master has been promoted.");
+    }
+
+    /// This process ends, the new binary is the service from now on.
+    pub(super) fn hand_on_main_pid(&mut self) {
+        if let Some(successor) = self.upgrade.successor {
+            let told = self
+                .notifier
+                .main_pid(successor.as_raw_pid().unsigned_abs());
+            self.tell(told);
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! What is not there yet, belongs elsewhere, or means nothing here.
+
+use super::{Kind, Preset, Section, Setting, in_file, setting, switch};
+
+const NO_TLS: &str =
+    "TLS ends in front of this server; put edge or another proxy there, and leave the setting out";
+const NO_HTTP2: &str = "HTTP/2 ends in front of this server; put edge or another proxy there, and leave the setting out";
+const NO_ASGI: &str = "ASGI applications are not served yet; run them with an ASGI server of their own beside this one";
+const NO_DIRTY: &str =
+    "there is no second pool of processes; give slow jobs to a queue such as Celery or RQ";
+const NO_PASTE: &str = "PasteDeploy files are not read; name the application as module:name";
+
+const fn number(
+    name: &'static str,
+    flags: &'static [&'static str],
+    default: i64,
+    doc: &'static str,
+) -> Setting {
+    setting(
+        name,
+        flags,
+        "INT",
+        Kind::Count,
+        Preset::Number(default),
+        doc,
+    )
+}
+
+const fn text(
+    name: &'static str,
+    flags: &'static [&'static str],
+    metavar: &'static str,
+    doc: &'static str,
+) -> Setting {
+    setting(name, flags, metavar, Kind::Text, Preset::Nothing, doc)
+}
+
+pub(super) const TLS: Section = Section {
+    title: "TLS",
+    settings: &[
+        text("keyfile", &["--keyfile"], "FILE", "The private key.").refused(NO_TLS),
+        text("certfile", &["--certfile"], "FILE", "The certificate.").refused(NO_TLS),
+        setting(
+            "ssl_version",
+            &["--ssl-version"],
+            "SSL_VERSION",
+            Kind::Any,
+            Preset::Number(2),
+            "The version of TLS; without effect in gunicorn since version 21.",
+        )
+        .warned("ssl_version has no effect, in gunicorn neither; leave it out"),
+        setting(
+            "cert_reqs",
+            &["--cert-reqs"],
+            "CERT_REQS",
+            Kind::Any,
+            Preset::Number(0),
+            "Are client certificates asked for?",
+        )
+        .refused(NO_TLS),
+        text(
+            "ca_certs",
+            &["--ca-certs"],
+            "FILE",
+            "Who signs client certificates.",
+        )
+        .refused(NO_TLS),
+        setting(
+            "suppress_ragged_eofs",
+            &["--suppress-ragged-eofs"],
+            "",
+            Kind::Switch,
+            Preset::Bool(true),
+            "Be quiet about TLS connections that end suddenly.",
+        )
+        .accepted("there are no TLS connections"),
+        switch(
+            "do_handshake_on_connect",
+            &["--do-handshake-on-connect"],
+            "When TLS begins.",
+        )
+        .accepted("there are no TLS connections"),
+        text("ciphers", &["--ciphers"], "CIPHERS", "The ciphers of TLS.").refused(NO_TLS),
+    ],
+};
+
+pub(super) const HTTP2: Section = Section {
+    title: "HTTP/2",
+    settings: &[
+        setting(
+            "http_protocols",
+            &["--http-protocols"],
+            "STRING",
+            Kind::Words,
+            Preset::List(&["h1"]),
+            "The versions of HTTP.",
+        )
+        .refused(NO_HTTP2),
+        setting(
+            "http2_cleartext",
+            &["--http2-cleartext"],
+            "MODE",
+            Kind::OptionalChoice(&["both", "off", "prior-knowledge", "upgrade"]),
+            Preset::Text("off"),
+            "HTTP/2 without TLS.",
+        )
+        .refused(NO_HTTP2),
+        number(
+            "http2_max_concurrent_streams",
+            &["--http2-max-concurrent-streams"],
+            100,
+            "A setting of HTTP/2.",
+        )
+        .refused(NO_HTTP2),
+        number(
+            "http2_initial_window_size",
+            &["--http2-initial-window-size"],
+            65535,
+            "A setting of HTTP/2.",
+        )
+        .refused(NO_HTTP2),
+        number(
+            "http2_max_frame_size",
+            &["--http2-max-frame-size"],
+            16384,
+            "A setting of HTTP/2.",
+        )
+        .refused(NO_HTTP2),
+        number(
+            "http2_max_header_list_size",
+            &["--http2-max-header-list-size"],
+            65536,
+            "A setting of HTTP/2.",
+        )
+        .refused(NO_HTTP2),
+    ],
+};
+
+pub(super) const ASGI: Section = Section {
+    title: "ASGI",
+    settings: &[
+        setting(
+            "asgi_loop",
+            &["--asgi-loop"],
+            "STRING",
+            Kind::Choice(&["auto", "asyncio", "uvloop"]),
+            Preset::Text("auto"),
+            "The event loop.",
+        )
+        .refused(NO_ASGI),
+        setting(
+            "asgi_lifespan",
+            &["--asgi-lifespan"],
+            "STRING",
+            Kind::Choice(&["auto", "on", "off"]),
+            Preset::Text("auto"),
+            "The lifespan protocol.",
+        )
+        .refused(NO_ASGI),
+        number(
+            "asgi_disconnect_grace_period",
+            &["--asgi-disconnect-grace-period"],
+            3,
+            "Seconds before an application whose client is gone is cancelled.",
+        )
+        .refused(NO_ASGI),
+        number(
+            "websocket_max_message_size",
+            &["--websocket-max-message-size"],
+            16_777_216,
+            "The longest message of a WebSocket.",
+        )
+        .refused(NO_ASGI),
+        setting(
+            "root_path",
+            &["--root-path"],
+            "STRING",
+            Kind::Text,
+            Preset::Text(""),
+            "The root_path of ASGI applications.",
+        )
+        .refused(NO_ASGI),
+    ],
+};
+
+pub(super) const ELSEWHERE: Section = Section {
+    title: "Without a meaning here",
+    settings: &[
+        setting(
+            "http_parser",
+            &["--http-parser"],
+            "STRING",
+            Kind::Choice(&["auto", "fast", "python"]),
+            Preset::Text("auto"),
+            "Which code parses requests.",
+        )
+        .accepted("there is one parser, and it is fast"),
+        setting(
+            "protocol",
+            &["--protocol"],
+            "STRING",
+            Kind::Choice(&["http", "uwsgi"]),
+            Preset::Text("http"),
+            "The protocol of requests.",
+        )
+        .refused("only HTTP is spoken; use proxy_pass instead of uwsgi_pass in the proxy"),
+        setting(
+            "uwsgi_allow_ips",
+            &["--uwsgi-allow-from"],
+            "STRING",
+            Kind::Words,
+            Preset::List(&["127.0.0.1", "::1"]),
+            "Who may speak the uwsgi protocol.",
+        )
+        .accepted("nobody may: only HTTP is spoken"),
+        text(
+            "control_socket",
+            &["--control-socket"],
+            "PATH",
+            "The socket of gunicornc.",
+        )
+        .accepted("there is no such tool; signals do what it does"),
+        setting(
+            "control_socket_mode",
+            &["--control-socket-mode"],
+            "INT",
+            Kind::Mode,
+            Preset::Number(0o600),
+            "The mode of that socket.",
+        )
+        .accepted("there is no such socket"),
+        switch(
+            "control_socket_disable",
+            &["--no-control-socket"],
+            "Do without that socket.",
+        )
+        .accepted("there is no such socket"),
+        text(
+            "paste",
+            &["--paste", "--paster"],
+            "STRING",
+            "A PasteDeploy file.",
+        )
+        .refused(NO_PASTE),
+        setting(
+            "raw_paste_global_conf",
+            &["--paste-global"],
+            "CONF",
+            Kind::List,
+            Preset::List(&[]),
+            "A value for PasteDeploy.",
+        )
+        .refused(NO_PASTE),
+        setting(
+            "dirty_apps",
+            &["--dirty-app"],
+            "STRING",
+            Kind::List,
+            Preset::List(&[]),
+            "Applications of the second pool.",
+        )
+        .refused(NO_DIRTY),
+        number(
+            "dirty_workers",
+            &["--dirty-workers"],
+            0,
+            "Size of the second pool.",
+        )
+        .refused(NO_DIRTY),
+        number(
+            "dirty_timeout",
+            &["--dirty-timeout"],
+            300,
+            "Timeout of the second pool.",
+        )
+        .refused(NO_DIRTY),
+        number(
+            "dirty_threads",
+            &["--dirty-threads"],
+            1,
+            "Threads of the second pool.",
+        )
+        .refused(NO_DIRTY),
+        number(
+            "dirty_graceful_timeout",
+            &["--dirty-graceful-timeout"],
+            30,
+            "Patience of the second pool.",
+        )
+        .refused(NO_DIRTY),
+        in_file(
+            "on_dirty_starting",
+            Kind::Hook,
+            Preset::Nothing,
+            "A hook of the second pool.",
+        )
+        .refused(NO_DIRTY),
+        in_file(
+            "dirty_post_fork",
+            Kind::Hook,
+            Preset::Nothing,
+            "A hook of the second pool.",
+        )
+        .refused(NO_DIRTY),
+        in_file(
+            "dirty_worker_init",
+            Kind::Hook,
+            Preset::Nothing,
+            "A hook of the second pool.",
+        )
+        .refused(NO_DIRTY),
+        in_file(
+            "dirty_worker_exit",
+            Kind::Hook,
+            Preset::Nothing,
+            "A hook of the second pool.",
+        )
+        .refused(NO_DIRTY),
+    ],
+};

@@ -1,0 +1,126 @@
+//! What requests may be, and what is believed of them.
+
+use super::{Kind, Preset, Section, in_file, setting, switch};
+
+const LOCAL: Preset = Preset::List(&["127.0.0.1", "::1"]);
+
+pub(super) const SECURITY: Section = Section {
+    title: "Limits of requests",
+    settings: &[
+        setting(
+            "limit_request_line",
+            &["--limit-request-line"],
+            "INT",
+            Kind::Count,
+            Preset::Number(4094),
+            "The longest request line in bytes; 0 for no limit (1 MiB then). Longer ones are answered with 414.",
+        ),
+        setting(
+            "limit_request_fields",
+            &["--limit-request-fields"],
+            "INT",
+            Kind::Count,
+            Preset::Number(100),
+            "The most fields that a request may have, up to 32768. More are answered with 431.",
+        ),
+        setting(
+            "limit_request_field_size",
+            &["--limit-request-field_size"],
+            "INT",
+            Kind::Count,
+            Preset::Number(8190),
+            "The longest field line in bytes; 0 for no limit (1 MiB then). Longer ones are answered with 431. The flag has an \
+             underscore, as gunicorn's.",
+        ),
+        switch(
+            "permit_obsolete_folding",
+            &["--permit-obsolete-folding"],
+            "Accept fields that go on in the next line.",
+        )
+        .refused("folded lines are refused by RFC 9112 for good reasons; leave the setting out, and have the client fixed"),
+        switch(
+            "strip_header_spaces",
+            &["--strip-header-spaces"],
+            "Accept white space before the colon of a field.",
+        )
+        .refused("it lets requests be smuggled; leave the setting out, and have the client fixed"),
+        switch(
+            "permit_unconventional_http_method",
+            &["--permit-unconventional-http-method"],
+            "Accept methods with lower case letters, with #, or of a length outside 3 to 20.",
+        ),
+        switch(
+            "permit_unconventional_http_version",
+            &["--permit-unconventional-http-version"],
+            "Accept versions other than HTTP/1.0 and 1.1.",
+        )
+        .refused("no other version has the form of HTTP/1; leave the setting out"),
+        switch(
+            "casefold_http_method",
+            &["--casefold-http-method"],
+            "Change methods to upper case.",
+        ),
+    ],
+};
+
+pub(super) const FORWARDING: Section = Section {
+    title: "Behind a proxy",
+    settings: &[
+        setting(
+            "forwarded_allow_ips",
+            &["--forwarded-allow-ips"],
+            "STRING",
+            Kind::Words,
+            LOCAL,
+            "The proxies whose word is taken for the scheme and for forwarder_headers: addresses and networks, with commas \
+             between them, or * for all. Those that come by a unix socket are always believed.",
+        )
+        .or_variable("FORWARDED_ALLOW_IPS"),
+        in_file(
+            "secure_scheme_headers",
+            Kind::Map,
+            Preset::Map(&[
+                ("X-FORWARDED-PROTOCOL", "ssl"),
+                ("X-FORWARDED-PROTO", "https"),
+                ("X-FORWARDED-SSL", "on"),
+            ]),
+            "The fields, with their values, by which a proxy says that the client came by https. Contradictory ones are \
+             answered with 400.",
+        ),
+        setting(
+            "forwarder_headers",
+            &["--forwarder-headers"],
+            "STRING",
+            Kind::Words,
+            Preset::List(&["SCRIPT_NAME", "PATH_INFO"]),
+            "Fields with an underscore in their name that are taken from those proxies.",
+        ),
+        setting(
+            "header_map",
+            &["--header-map"],
+            "STRING",
+            Kind::Choice(&["drop", "refuse", "dangerous"]),
+            Preset::Text("drop"),
+            "What becomes of other fields with an underscore in their name: drop leaves them out, refuse answers 400, \
+             dangerous passes them on, so that clients can forge fields.",
+        ),
+        setting(
+            "proxy_protocol",
+            &["--proxy-protocol"],
+            "MODE",
+            Kind::OptionalChoice(&["auto", "off", "v1", "v2"]),
+            Preset::Text("off"),
+            "Read the PROXY protocol.",
+        )
+        .refused("it is not there yet; let the proxy speak plain HTTP, or put edge in between"),
+        setting(
+            "proxy_allow_ips",
+            &["--proxy-allow-from"],
+            "STRING",
+            Kind::Words,
+            LOCAL,
+            "Who may speak the PROXY protocol.",
+        )
+        .accepted("nobody may: proxy_protocol is not there yet"),
+    ],
+};

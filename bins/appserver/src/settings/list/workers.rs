@@ -1,0 +1,85 @@
+//! Workers: how many, of which kind, for how long.
+
+use super::{Kind, Preset, Section, setting};
+
+pub(super) const WORKERS: Section = Section {
+    title: "Workers",
+    settings: &[
+        setting(
+            "workers",
+            &["-w", "--workers"],
+            "INT",
+            Kind::Count,
+            Preset::Number(1),
+            "The number of worker processes.",
+        )
+        .or_variable("WEB_CONCURRENCY"),
+        setting(
+            "worker_class",
+            &["-k", "--worker-class"],
+            "STRING",
+            Kind::Any,
+            Preset::Text("sync"),
+            "The kind of worker: sync or gthread. Both read requests and write responses without blocking; the application is \
+             called on the connection's thread, or, with --threads, in one of several.",
+        ),
+        setting(
+            "threads",
+            &["--threads"],
+            "INT",
+            Kind::Count,
+            Preset::Number(1),
+            "The number of threads in each worker that run the application. More than 1 makes the workers gthread.",
+        ),
+        setting(
+            "worker_connections",
+            &["--worker-connections"],
+            "INT",
+            Kind::Count,
+            Preset::Number(1000),
+            "The most connections that are open in a worker with several threads.",
+        ),
+        setting(
+            "max_requests",
+            &["--max-requests"],
+            "INT",
+            Kind::Count,
+            Preset::Number(0),
+            "The requests after which a worker is replaced; 0 for never. The next one is ready before it goes.",
+        ),
+        setting(
+            "max_requests_jitter",
+            &["--max-requests-jitter"],
+            "INT",
+            Kind::Count,
+            Preset::Number(0),
+            "Up to so many requests are added to max_requests, by chance, so that not all workers are replaced together.",
+        ),
+        setting(
+            "timeout",
+            &["-t", "--timeout"],
+            "INT",
+            Kind::Count,
+            Preset::Number(30),
+            "The seconds that one request may run, in any kind of worker, before its worker is ended (SIGABRT, then SIGKILL) \
+             and replaced; the log tells which request it was and where it was stuck. 0 for ever. Importing the application \
+             may take twice as long, and a minute at least.",
+        ),
+        setting(
+            "graceful_timeout",
+            &["--graceful-timeout"],
+            "INT",
+            Kind::Count,
+            Preset::Number(30),
+            "The seconds that requests have to finish when workers are told to end.",
+        ),
+        setting(
+            "keepalive",
+            &["--keep-alive"],
+            "INT",
+            Kind::Count,
+            Preset::Number(2),
+            "The seconds that a connection may be idle between requests; 0 closes it after each response.",
+        ),
+    ],
+};

@@ -1,0 +1,93 @@
+//! `--print-config`.
+
+use rustix::process::{getegid, geteuid};
+use serde_json::Value;
+
+use super::{Kind, Resolved, all};
+
+/// A line `name = value` per setting, by name, values as Python shows them.
+pub(crate) fn print(resolved: &Resolved) -> String {
+    let mut names: Vec<_> = all().collect();
+    names.sort_by_key(|setting| setting.name);
+    let width = names
+        .iter()
+        .map(|setting| setting.name.len())
+        .max()
+        .unwrap_or(0);
+    let mut text = String::new();
+    for setting in names {
+        let value = resolved.settings.0.get(setting.name);
+        let value = match (setting.kind, setting.name, value) {
+            (Kind::Hook, name, _) => resolved
+                .hooks
+                .get(name)
+                .cloned()
+                .unwrap_or_else(|| "None".into()),
+            (_, "user", Some(Value::Null)) => geteuid().as_raw().to_string(),
+            (_, "group", Some(Value::Null)) => getegid().as_raw().to_string(),
+            (_, _, Some(Value::String(text))) => text.clone(),
+            (_, _, value) => value.map_or_else(|| "None".into(), repr),
+        };
+        text.push_str(&format!("{:width$} = {value}\n", setting.name));
+    }
+    text
+}
+
+/// Python's `repr`.
+pub(crate) fn repr(value: &Value) -> String {
+    match value {
+        Value::Null => "None".into(),
+        Value::Bool(true) => "True".into(),
+        Value::Bool(false) => "False".into(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => quoted(text),
+        Value::Array(items) => {
+            let items: Vec<_> = items.iter().map(repr).collect();
+            format!("[{}]", items.join(", "))
+        }
+        Value::Object(pairs) => {
+            let pairs: Vec<_> = pairs
+                .iter()
+                .map(|(name, value)| format!("{}: {}", quoted(name), repr(value)))
+                .collect();
+            format!("{{{}}}", pairs.join(", "))
+        }
+    }
+}
+
+fn quoted(text: &str) -> String {
+    let quote = if text.contains('\'') && !text.contains('"') {
+        '"'
+    } else {
+        '\''
+    };
+    let mut quoted = String::from(quote);
+    for c in text.chars() {
+        match c {
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            c if c == quote => quoted.extend(['\\', c]),
+            c if c.is_control() => quoted.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push(quote);
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn values_look_as_in_python() {
+        let value = json!(["a", 1, true, null, {"k": "it's"}, "a\"'\n\\"]);
+        assert_eq!(
+            repr(&value),
+            r#"['a', 1, True, None, {'k': "it's"}, 'a"\'\n\\']"#
+        );
+    }
+}

@@ -1,0 +1,522 @@
+//! From what was written in several places to the settings in force.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+
+use appserver_protocol::{ConfigValue, Settings};
+use serde_json::Value;
+
+use super::check::Wrong;
+use super::{Kind, Setting, Support, all};
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A variable of the environment.
+    Variable(&'static str),
+    /// The configuration file.
+    File(String),
+    /// `GUNICORN_CMD_ARGS`.
+    CommandVariable,
+    /// The command line.
+    CommandLine,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Variable(name) => write!(f, "the variable {name}"),
+            Self::File(path) => write!(f, "{path}"),
+            Self::CommandVariable => write!(f, "GUNICORN_CMD_ARGS"),
+            Self::CommandLine => write!(f, "command line"),
+        }
+    }
+}
+
+/// What one place says.
+#[derive(Clone, Debug)]
+pub(crate) struct Written {
+    /// Which place.
+    pub source: Source,
+    /// By name.
+    pub values: BTreeMap<String, ConfigValue>,
+}
+
+impl Written {
+    /// From a command line.
+    pub fn by_flags(source: Source, values: &BTreeMap<&'static str, Value>) -> Self {
+        let plain = |(name, value): (&&str, &Value)| {
+            ((*name).to_owned(), ConfigValue::Plain(value.clone()))
+        };
+        Self {
+            source,
+            values: values.iter().map(plain).collect(),
+        }
+    }
+}
+
+/// The part of the environment that settings depend on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Environment {
+    /// Variables by name.
+    pub variables: BTreeMap<String, String>,
+    /// The folder that the program was started in.
+    pub folder: PathBuf,
+}
+
+/// What is wrong with a setting. `Display` is what gunicorn prints, and then what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// `name: value`, where a value is wrong.
+    invalid: Option<String>,
+    message: String,
+}
+
+impl Fault {
+    /// A fault that is not about one value.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            invalid: None,
+            message: message.into(),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(invalid) = &self.invalid {
+            write!(f, "Invalid value for {invalid}\n\n")?;
+        }
+        write!(f, "Error: {}", self.message)
+    }
+}
+
+/// The settings in force.
+#[derive(Clone, Debug)]
+pub(crate) struct Resolved {
+    /// All of them, by name; hooks are not among them.
+    pub settings: Settings,
+    /// The hooks that the configuration file has, as Python shows them.
+    pub hooks: BTreeMap<String, String>,
+    /// The application.
+    pub application: String,
+    /// What to tell in the log.
+    pub notes: Vec<String>,
+}
+
+/// Puts together what was written; a later place wins.
+///
+/// # Errors
+/// Every fault in every place.
+pub(crate) fn resolve(
+    environment: &Environment,
+    application: Option<&str>,
+    written: &[Written],
+) -> Result<Resolved, Vec<Fault>> {
+    let mut found = Resolved {
+        settings: Settings(
+            all()
+                .map(|it| (it.name.to_owned(), it.default.value()))
+                .collect(),
+        ),
+        hooks: BTreeMap::new(),
+        application: String::new(),
+        notes: Vec::new(),
+    };
+    let mut faults = Vec::new();
+    let from_variables = variables(environment);
+    for place in from_variables.iter().chain(written) {
+        for setting in all() {
+            let Some(value) = place.values.get(setting.name) else {
+                continue;
+            };
+            if let Err(fault) = found.take(setting, value, &place.source) {
+                faults.push(fault);
+            }
+        }
+    }
+    faults.extend(found.finish(environment, application).err());
+    if faults.is_empty() {
+        Ok(found)
+    } else {
+        Err(faults)
+    }
+}
+
+/// What variables say, each a place of its own.
+fn variables(environment: &Environment) -> Vec<Written> {
+    let one = |name: &str, variable: &'static str, value: Value| Written {
+        source: Source::Variable(variable),
+        values: BTreeMap::from([(name.to_owned(), ConfigValue::Plain(value))]),
+    };
+    let value = |name: &str| {
+        environment
+            .variables
+            .get(name)
+            .filter(|value| !value.is_empty())
+    };
+    let named = all().filter_map(|setting| {
+        let variable = setting.variable?;
+        Some(one(
+            setting.name,
+            variable,
+            value(variable)?.as_str().into(),
+        ))
+    });
+    let port = value("PORT").map(|port| one("bind", "PORT", format!("0.0.0.0:{port}").into()));
+    named.chain(port).collect()
+}
+
+impl Resolved {
+    fn take(
+        &mut self,
+        setting: &Setting,
+        value: &ConfigValue,
+        source: &Source,
+    ) -> Result<(), Fault> {
+        if setting.kind == Kind::Hook {
+            return self.take_hook(setting, value, source);
+        }
+        let checked = match value {
+            ConfigValue::Plain(value) => setting.check(value),
+            other if setting.kind == Kind::Any => Ok(shown(other).into()),
+            _ => Err(Wrong::Kind(setting.takes())),
+        };
+        let place = Place { setting, source };
+        let value = checked.map_err(|wrong| Fault {
+            invalid: Some(format!("{}: {}", setting.name, shown(value))),
+            message: match wrong {
+                Wrong::Kind(takes) => format!("{place} takes {takes}, got '{}'", shown(value)),
+                Wrong::Because(reason) => format!("{place}: {reason}"),
+            },
+        })?;
+        match setting.support {
+            Support::Refused(instead) if value != setting.default.value() => {
+                return Err(Fault::new(format!("{place} is refused: {instead}")));
+            }
+            Support::Warned(why) => self.notes.push(why.to_owned()),
+            _ => {}
+        }
+        self.settings.0.insert(setting.name.to_owned(), value);
+        Ok(())
+    }
+
+    fn take_hook(
+        &mut self,
+        setting: &Setting,
+        value: &ConfigValue,
+        source: &Source,
+    ) -> Result<(), Fault> {
+        if let Support::Refused(instead) = setting.support {
+            let place = Place { setting, source };
+            return Err(Fault::new(format!("{place} is refused: {instead}")));
+        }
+        self.hooks.insert(setting.name.to_owned(), shown(value));
+        Ok(())
+    }
+
+    /// What depends on several settings, or on the machine.
+    fn finish(
+        &mut self,
+        environment: &Environment,
+        application: Option<&str>,
+    ) -> Result<(), Fault> {
+        self.worker_class()?;
+        for pair in self.list("raw_env") {
+            if pair.split_once('=').is_none_or(|(name, _)| name.is_empty()) {
+                return Err(Fault::new(format!(
+                    "environment setting '{pair}' invalid: raw_env (-e/--env) takes NAME=VALUE"
+                )));
+            }
+        }
+        let folder = folder(environment, self.text("chdir"))?;
+        self.set("chdir", folder.to_string_lossy().into_owned());
+        let named = application
+            .map(str::to_owned)
+            .or_else(|| self.text("wsgi_app").map(str::to_owned));
+        self.application = named.unwrap_or_default();
+        Ok(())
+    }
+
+    fn worker_class(&mut self) -> Result<(), Fault> {
+        let class = self.text("worker_class").unwrap_or("sync").to_owned();
+        let ours = match class.as_str() {
+            "sync" | "gunicorn.workers.sync.SyncWorker" | "egg:gunicorn#sync" => "sync",
+            "gthread" | "gunicorn.workers.gthread.ThreadWorker" | "egg:gunicorn#gthread" => {
+                "gthread"
+            }
+            other => {
+                return Err(Fault::new(format!(
+                    "worker_class (-k) \"{other}\" is refused: {}",
+                    no_class(other)
+                )));
+            }
+        };
+        let threaded = self.number("threads") > 1;
+        self.set("worker_class", if threaded { "gthread" } else { ours });
+        Ok(())
+    }
+
+    fn set(&mut self, name: &str, value: impl Into<Value>) {
+        self.settings.0.insert(name.to_owned(), value.into());
+    }
+
+    /// A setting that is a text.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.settings.0.get(name)?.as_str()
+    }
+
+    /// A setting that is a number; 0 where there is none.
+    pub fn number(&self, name: &str) -> u64 {
+        self.settings
+            .0
+            .get(name)
+            .and_then(Value::as_u64)
+            .unwrap_or(0)
+    }
+
+    /// Is a switch on?
+    pub fn is_on(&self, name: &str) -> bool {
+        self.settings
+            .0
+            .get(name)
+            .and_then(Value::as_bool)
+            .unwrap_or(false)
+    }
+
+    /// A setting that is a user or a group.
+    pub fn id(&self, name: &str) -> Option<u32> {
+        self.settings.0.get(name)?.as_u64()?.try_into().ok()
+    }
+
+    /// A setting that is a list.
+    pub fn list(&self, name: &str) -> Vec<String> {
+        let items = self.settings.0.get(name).and_then(Value::as_array);
+        items
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+/// A setting where it was written: `gunicorn.conf.py: workers`, `command line: --workers`.
+struct Place<'a> {
+    setting: &'a Setting,
+    source: &'a Source,
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.source {
+            Source::Variable(_) => write!(f, "{}", self.source),
+            Source::File(_) => write!(f, "{}: {}", self.source, self.setting.name),
+            Source::CommandVariable | Source::CommandLine => {
+                write!(f, "{}: {}", self.source, self.setting.flag_names())
+            }
+        }
+    }
+}
+
+/// A value as messages show it: texts as they are.
+fn shown(value: &ConfigValue) -> String {
+    match value {
+        ConfigValue::Plain(Value::String(text)) => text.clone(),
+        ConfigValue::Plain(value) => super::print::repr(value),
+        ConfigValue::Callable { repr } | ConfigValue::Other { repr, .. } => repr.clone(),
+    }
+}
+
+fn no_class(class: &str) -> &'static str {
+    let lower = class.to_ascii_lowercase();
+    if lower.contains("uvicorn") || lower.contains("asgi") {
+        "ASGI applications are not served yet; run them with an ASGI server of their own, and leave -k out for WSGI ones"
+    } else if ["gevent", "eventlet", "tornado"]
+        .iter()
+        .any(|name| lower.contains(name))
+    {
+        "workers with green threads do not exist here, and slow clients cost no thread; use gthread with --threads"
+    } else {
+        "worker classes of one's own do not exist here; use sync, or gthread with --threads"
+    }
+}
+
+/// The folder to work in. The name of the present one is kept as it was given, with its symbolic links.
+fn folder(environment: &Environment, chdir: Option<&str>) -> Result<PathBuf, Fault> {
+    let Some(chdir) = chdir else {
+        return Ok(environment.folder.clone());
+    };
+    let path = normal(&environment.folder.join(chdir));
+    if path.is_dir() {
+        return Ok(path);
+    }
+    Err(Fault {
+        invalid: None,
+        message: format!(
+            "can't chdir to '{}' (chdir, --chdir): there is no such folder",
+            path.display()
+        ),
+    })
+}
+
+/// Without `.` and `..`, as Python's `os.path.normpath` does it.
+fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => drop(normal.pop()),
+            part => normal.push(part),
+        }
+    }
+    normal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn environment(variables: &[(&str, &str)]) -> Environment {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Environment {
+            variables: variables.iter().map(own).collect(),
+            folder: "/tmp".into(),
+        }
+    }
+
+    fn place(source: Source, values: Value) -> Written {
+        let Value::Object(values) = values else {
+            panic!("an object")
+        };
+        let values = values
+            .into_iter()
+            .map(|(name, value)| (name, ConfigValue::Plain(value)));
+        Written {
+            source,
+            values: values.collect(),
+        }
+    }
+
+    fn file(values: Value) -> Written {
+        place(Source::File("gunicorn.conf.py".into()), values)
+    }
+
+    fn faults(written: &[Written]) -> String {
+        let faults = resolve(&environment(&[]), Some("app"), written).unwrap_err();
+        faults
+            .iter()
+            .map(Fault::to_string)
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    #[test]
+    fn later_places_win_and_lists_are_replaced() {
+        let found = resolve(
+            &environment(&[("WEB_CONCURRENCY", "7"), ("PORT", "9000")]),
+            Some("app"),
+            &[
+                file(json!({"bind": ["a:1", "b:2"], "threads": "4", "timeout": 5})),
+                place(Source::CommandVariable, json!({"timeout": "6"})),
+                place(Source::CommandLine, json!({"bind": ["c:3"]})),
+            ],
+        )
+        .unwrap();
+        assert_eq!(found.list("bind"), ["c:3"]);
+        assert_eq!(
+            (
+                found.number("workers"),
+                found.number("threads"),
+                found.number("timeout")
+            ),
+            (7, 4, 6)
+        );
+        assert_eq!(found.text("worker_class"), Some("gthread"));
+    }
+
+    #[test]
+    fn port_is_a_default_only() {
+        let with_port = environment(&[("PORT", "9000"), ("WEB_CONCURRENCY", "")]);
+        let found = resolve(&with_port, Some("app"), &[]).unwrap();
+        assert_eq!(found.list("bind"), ["0.0.0.0:9000"]);
+        assert_eq!(found.number("workers"), 1);
+        let found = resolve(&with_port, Some("app"), &[file(json!({"bind": ":1"}))]).unwrap();
+        assert_eq!(found.list("bind"), [":1"]);
+    }
+
+    #[test]
+    fn every_fault_is_told_with_its_place() {
+        let words = faults(&[
+            file(json!({"workers": "many", "certfile": "x.pem", "bind": 8000})),
+            place(
+                Source::CommandLine,
+                json!({"statsd_host": "localhost:8125"}),
+            ),
+        ]);
+        for part in [
+            "Invalid value for workers: many\n\nError: gunicorn.conf.py: workers takes a whole number from 0, got 'many'",
+            "Invalid value for bind: 8000",
+            "gunicorn.conf.py: certfile is refused: TLS ends",
+            "command line: --statsd-host is refused: statsd is not there yet",
+        ] {
+            assert!(words.contains(part), "{part:?} is not in {words}");
+        }
+    }
+
+    #[test]
+    fn a_refused_setting_may_have_its_default() {
+        let found = resolve(
+            &environment(&[]),
+            None,
+            &[file(
+                json!({"syslog": false, "keyfile": null, "proxy_protocol": false}),
+            )],
+        );
+        assert_eq!(found.unwrap().application, "");
+    }
+
+    #[test]
+    fn worker_classes_have_aliases_and_what_does_not_exist_is_told() {
+        let class = |name: &str| {
+            resolve(
+                &environment(&[]),
+                None,
+                &[file(json!({"worker_class": name}))],
+            )
+        };
+        let found = class("gunicorn.workers.gthread.ThreadWorker").unwrap();
+        assert_eq!(found.text("worker_class"), Some("gthread"));
+        for (name, part) in [
+            ("gevent", "green threads"),
+            ("uvicorn.workers.UvicornWorker", "ASGI"),
+            ("mine.Worker", "one's own"),
+        ] {
+            let words = class(name).unwrap_err()[0].to_string();
+            assert!(words.contains(name) && words.contains(part), "{words}");
+        }
+    }
+
+    #[test]
+    fn the_folder_counts_from_where_the_program_was_started() {
+        let found = resolve(
+            &environment(&[]),
+            None,
+            &[file(json!({"chdir": "../usr/./bin"}))],
+        )
+        .unwrap();
+        assert_eq!(found.text("chdir"), Some("/usr/bin"));
+        let words = faults(&[file(json!({"chdir": "no-such-folder"}))]);
+        assert!(
+            words.contains("can't chdir to '/tmp/no-such-folder'"),
+            "{words}"
+        );
+    }
+
+    #[test]
+    fn variables_without_a_name_are_refused() {
+        assert!(faults(&[file(json!({"raw_env": ["A=1", "B"]}))]).contains("'B' invalid"));
+    }
+}
