@@ -10,7 +10,7 @@ use bytes::Bytes;
 /// Capacity of a buffer for heads and small content, in bytes.
 pub const SMALL: usize = 16 * 1024;
 /// Capacity of a buffer for content, in bytes.
-pub const LARGE: usize = 64 * 1024;
+pub const LARGE: usize = 128 * 1024;
 /// How many small buffers a thread keeps.
 pub const SMALL_KEPT: usize = 64;
 /// How many large buffers a thread keeps.

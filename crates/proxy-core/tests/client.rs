@@ -75,7 +75,11 @@ impl Talk {
 
 fn request(method: Method, target: &str) -> RequestHead {
     let target = Target::parse(target.as_bytes(), &method, &TargetRule::default()).unwrap();
-    let mut head = RequestHead { method, target, ..RequestHead::default() };
+    let mut head = RequestHead {
+        method,
+        target,
+        ..RequestHead::default()
+    };
     head.fields.append(Known::Host, "origin.example").unwrap();
     head
 }
@@ -753,7 +757,9 @@ async fn broken_content_is_the_fault_of_its_client() {
     let origin = OriginServer::new().await;
     let service = relay(origin.address.clone(), Pool::default());
     let mut client = Client::connect(&service);
-    client.send("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nnot hex\r\n").await;
+    client
+        .send("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nnot hex\r\n")
+        .await;
     let (head, said) = client.response().await;
     assert!(head.starts_with("HTTP/1.1 400 "), "{head}{said}");
     // No origin server sees half a request as a whole one.
@@ -765,7 +771,9 @@ async fn half_a_request_is_cut_off() {
     let origin = OriginServer::new().await;
     let service = relay(origin.address.clone(), Pool::default());
     let mut client = Client::connect(&service);
-    client.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nab").await;
+    client
+        .send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nab")
+        .await;
     let mut talk = origin.accept().await;
     talk.head().await;
     assert_eq!(talk.exactly(2).await, "ab");

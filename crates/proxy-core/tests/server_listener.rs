@@ -17,19 +17,27 @@ fn loopback() -> TcpListener {
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 /// Says where the connection came from and where it was accepted.
 fn ends() -> Arc<Scripted> {
     Scripted::new(limits(), |request: Request| async move {
         let connection = &request.connection;
-        text(StatusCode::OK, format!("{} {}", connection.peer, connection.local))
+        text(
+            StatusCode::OK,
+            format!("{} {}", connection.peer, connection.local),
+        )
     })
 }
 
 fn ask(mut stream: impl Read + Write) -> String {
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .unwrap();
     let mut all = String::new();
     stream.read_to_string(&mut all).unwrap();
     all.rsplit("\r\n\r\n").next().unwrap().to_owned()
@@ -47,7 +55,9 @@ fn connections_know_both_their_ends() {
         let mut serving = Vec::new();
         for socket in [tcp.into(), any.into(), std::os::fd::OwnedFd::from(unix)] {
             let drain = drain.clone();
-            serving.push(tokio::spawn(async move { Listener::new(socket).unwrap().serve(ends(), &drain).await }));
+            serving.push(tokio::spawn(async move {
+                Listener::new(socket).unwrap().serve(ends(), &drain).await
+            }));
         }
         let asking = tokio::task::spawn_blocking(move || {
             let stream = TcpStream::connect(tcp_address).unwrap();
@@ -57,7 +67,10 @@ fn connections_know_both_their_ends() {
             let stream = TcpStream::connect(("127.0.0.1", any_port)).unwrap();
             let own = stream.local_addr().unwrap();
             assert_eq!(ask(stream), format!("{own} 127.0.0.1:{any_port}"));
-            assert_eq!(ask(UnixStream::connect(&path).unwrap()), format!("unix: unix:{}", path.display()));
+            assert_eq!(
+                ask(UnixStream::connect(&path).unwrap()),
+                format!("unix: unix:{}", path.display())
+            );
         });
         asking.await.unwrap();
         drain.start();
@@ -74,17 +87,23 @@ fn threads_share_a_listening_socket() {
     let socket = loopback();
     let address = socket.local_addr().unwrap();
     let drain = Drain::new();
-    let served: Arc<Vec<AtomicUsize>> = Arc::new((0..THREADS).map(|_| AtomicUsize::new(0)).collect());
+    let served: Arc<Vec<AtomicUsize>> =
+        Arc::new((0..THREADS).map(|_| AtomicUsize::new(0)).collect());
     let threads: Vec<_> = (0..THREADS)
         .map(|thread| {
-            let (socket, drain, served) = (socket.try_clone().unwrap(), drain.clone(), served.clone());
+            let (socket, drain, served) =
+                (socket.try_clone().unwrap(), drain.clone(), served.clone());
             std::thread::spawn(move || {
                 runtime().block_on(async {
                     let service = Scripted::new(limits(), move |_| {
                         served[thread].fetch_add(1, Ordering::Relaxed);
                         async { text(StatusCode::OK, "hello") }
                     });
-                    Listener::new(socket).unwrap().serve(service, &drain).await.unwrap();
+                    Listener::new(socket)
+                        .unwrap()
+                        .serve(service, &drain)
+                        .await
+                        .unwrap();
                     drain.ended().await;
                 });
             })
@@ -94,16 +113,32 @@ fn threads_share_a_listening_socket() {
         assert_eq!(ask(TcpStream::connect(address).unwrap()), "hello");
     }
     drain.start();
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
-    assert_eq!(served.iter().map(|served| served.load(Ordering::Relaxed)).sum::<usize>(), 100);
+    threads
+        .into_iter()
+        .for_each(|thread| thread.join().unwrap());
+    assert_eq!(
+        served
+            .iter()
+            .map(|served| served.load(Ordering::Relaxed))
+            .sum::<usize>(),
+        100
+    );
 }
 
 #[test]
 fn what_is_no_stream_socket_of_ours_is_refused() {
     runtime().block_on(async {
-        let socket = rustix::net::socket(rustix::net::AddressFamily::NETLINK, rustix::net::SocketType::DGRAM, None).unwrap();
+        let socket = rustix::net::socket(
+            rustix::net::AddressFamily::NETLINK,
+            rustix::net::SocketType::DGRAM,
+            None,
+        )
+        .unwrap();
         let error = Listener::new(socket).err().expect("no listener");
-        assert_eq!(error.to_string(), "the socket is neither TCP nor a unix socket");
+        assert_eq!(
+            error.to_string(),
+            "the socket is neither TCP nor a unix socket"
+        );
     });
 }
 
@@ -112,6 +147,9 @@ fn the_address_is_known() {
     runtime().block_on(async {
         let socket = loopback();
         let address = socket.local_addr().unwrap();
-        assert_eq!(*Listener::new(socket).unwrap().local(), Address::Inet(address));
+        assert_eq!(
+            *Listener::new(socket).unwrap().local(),
+            Address::Inet(address)
+        );
     });
 }

@@ -226,7 +226,8 @@ fn encode_head(head: &RequestHead, length: Option<u64>, out: &mut Vec<u8>) {
     // A `Target` was checked when it was made.
     let _ = encode::request_line(&head.method, head.target.as_bytes(), version, out);
     let stated = head.fields.known_names().contains(Known::ContentLength);
-    let passes = |name: Option<Known>| !matches!(name, Some(Known::ContentLength | Known::TransferEncoding));
+    let passes =
+        |name: Option<Known>| !matches!(name, Some(Known::ContentLength | Known::TransferEncoding));
     encode::fields_where(&head.fields, |name, _| passes(name.known()), out);
     match length {
         None => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),

@@ -57,7 +57,11 @@ impl Listener {
         let local = address(&name)?;
         let inet = name.address_family() != AddressFamily::UNIX;
         let socket = register(socket, Interest::READABLE)?;
-        Ok(Self { socket, local, inet })
+        Ok(Self {
+            socket,
+            local,
+            inet,
+        })
     }
 
     /// Where it listens.

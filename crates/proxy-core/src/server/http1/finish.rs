@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
@@ -120,9 +120,13 @@ impl<R> Tunnel<R> {
         }
     }
 
-    /// Runs it to its end.
-    pub(super) async fn run(self) -> (R, Sent) {
-        let end = self.future.await;
+    /// Runs it to its end. It stays in its box: a future that held the record itself would make every connection larger.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<TunnelEnd> {
+        self.future.as_mut().poll(cx)
+    }
+
+    /// What to report of it.
+    pub(super) fn finish(self, end: TunnelEnd) -> (R, Sent) {
         let Unsent {
             record,
             start,

@@ -71,8 +71,9 @@ pub fn serve_connection<S: Service>(
             match Box::pin(busy(&*service, &mut line)).await {
                 Next::Stay => {}
                 Next::Close => return,
-                Next::Tunnel(tunnel) => {
-                    let (record, sent) = tunnel.run().await;
+                Next::Tunnel(mut tunnel) => {
+                    let end = poll_fn(|cx| tunnel.poll(cx)).await;
+                    let (record, sent) = tunnel.finish(end);
                     return service.sent(record, &sent);
                 }
             }
