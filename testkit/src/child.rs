@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
@@ -63,19 +64,23 @@ impl Child {
         Ok(kill_process(self.pid(), signal)?)
     }
 
+    /// The processes whose working directory is `folder` or below it: daemons of a test that left their group.
+    pub fn running_in(folder: &Path) -> Vec<Pid> {
+        let within = |number: &i32| {
+            std::fs::read_link(format!("/proc/{number}/cwd"))
+                .is_ok_and(|cwd| cwd.starts_with(folder))
+        };
+        processes()
+            .filter(within)
+            .filter_map(Pid::from_raw)
+            .collect()
+    }
+
     /// The processes whose parent it is now.
     pub fn children(&self) -> Vec<Pid> {
         let own = self.inner.id().to_string();
-        let Ok(entries) = std::fs::read_dir("/proc") else {
-            return Vec::new();
-        };
-        let numbers = entries
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        numbers
-            .filter(|number| parent(*number).as_deref() == Some(&own))
-            .filter_map(Pid::from_raw)
-            .collect()
+        let mine = |number: &i32| parent(*number).as_deref() == Some(&own);
+        processes().filter(mine).filter_map(Pid::from_raw).collect()
     }
 
     /// How it ended, when it has.
@@ -122,6 +127,12 @@ impl Child {
     fn pid(&self) -> Pid {
         Pid::from_child(&self.inner)
     }
+}
+
+/// The ids of all processes.
+fn processes() -> impl Iterator<Item = i32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 /// The parent of a process: the second word after its name, which may hold anything but ends with the last parenthesis.
@@ -204,6 +215,16 @@ mod tests {
         let child = Child::spawn(Command::new("sh").args(["-c", "sleep 1000 & wait"])).unwrap();
         let found = Deadline::after(PATIENCE).poll(&StopFlag::default(), || child.children().pop());
         assert!(found.is_some());
+    }
+
+    #[test]
+    fn finds_processes_by_their_folder() {
+        let prefix = TempPrefix::new().unwrap();
+        assert!(Child::running_in(prefix.path()).is_empty());
+        let child =
+            Child::spawn(Command::new("sleep").arg("1000").current_dir(prefix.path())).unwrap();
+        let found = Child::running_in(prefix.path());
+        assert_eq!(found, [Pid::from_raw(child.id() as i32).unwrap()]);
     }
 
     #[test]

@@ -118,6 +118,7 @@ impl<'a> Player<'a> {
                     .ok_or_else(|| format!("there is no connection \"{name}\""))
             }
             Step::Signal(name) => self.signal(name),
+            Step::SignalTo { name, pid } => self.signal_to(name, pid),
             Step::SignalChildren(name) => self.signal_children(name),
             Step::Exit(code) => self.exit(*code),
             Step::Log(want) => self.log(want),
@@ -228,6 +229,21 @@ impl<'a> Player<'a> {
             .note("client", &format!("signal {name}"));
         let server = self.server.as_mut().ok_or("no server was started")?;
         server.signal(signal).map_err(|error| error.to_string())
+    }
+
+    /// Only to a process that belongs to this run.
+    fn signal_to(&mut self, name: &str, pid: &str) -> Result<(), String> {
+        let signal = signal_named(name).ok_or_else(|| format!("unknown signal \"{name}\""))?;
+        let text = self.vars.fill(pid);
+        let own = Child::running_in(&self.shared.prefix);
+        let found = own
+            .into_iter()
+            .find(|pid| pid.as_raw_nonzero().to_string() == text);
+        let pid = found.ok_or_else(|| format!("no process {text} runs in this prefix"))?;
+        self.shared
+            .transcript
+            .note("client", &format!("signal {name} to {text}"));
+        kill_process(pid, signal).map_err(|error| error.to_string())
     }
 
     fn signal_children(&mut self, name: &str) -> Result<(), String> {

@@ -4,11 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Signal, kill_process};
+
 use super::client::Player;
 use super::file::{Kind, Line, Scenario};
 use super::origin::Shared;
 use super::stage::{Stage, log_path};
 use super::subject::Subject;
+use crate::Child;
 
 /// How often a scenario is begun again because somebody else took one of its ports.
 const ATTEMPTS: usize = 4;
@@ -137,6 +140,10 @@ fn converse(
         origin.finish(shared);
     }
     drop(player);
+    // Daemons have left the process group of what was started.
+    for pid in Child::running_in(stage.prefix.path()) {
+        let _ = kill_process(pid, Signal::KILL);
+    }
     for (name, text) in logs(stage.prefix.path(), settings) {
         if let Some(line) = text.lines().find(|line| line.contains("panicked at")) {
             shared.fail(0, format!("{name}: {line}"));

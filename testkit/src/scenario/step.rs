@@ -95,6 +95,11 @@ pub(crate) enum Step {
     Signal(String),
     /// To every direct child of the server.
     SignalChildren(String),
+    /// To a process by its id.
+    SignalTo {
+        name: String,
+        pid: String,
+    },
     Exit(i32),
     Log(LineWant),
     NoLog(LineWant),
@@ -271,7 +276,13 @@ fn client_step(word: &str, rest: &str) -> Result<Option<Step>, String> {
         }
         "signal" => match rest.strip_suffix(" children") {
             Some(name) => Step::SignalChildren(one(word, name)?),
-            None => Step::Signal(one(word, rest)?),
+            None => match rest.split_once(" to ") {
+                Some((name, pid)) => Step::SignalTo {
+                    name: one(word, name)?,
+                    pid: one(word, pid)?,
+                },
+                None => Step::Signal(one(word, rest)?),
+            },
         },
         "reload" => alone(word, rest, Step::Signal("HUP".to_owned()))?,
         "exit" => Step::Exit(
