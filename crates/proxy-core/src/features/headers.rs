@@ -11,7 +11,7 @@ use nginx_conf::{Args, Arity, Fault, List, Repeat, Setting, Spanned};
 use crate::engine::clock;
 use crate::engine::compile::Settling;
 use crate::engine::escape;
-use crate::engine::exchange::Exchange;
+use crate::engine::exchange::{Answer, Exchange};
 use crate::engine::scopes::HTTP_SERVER_LOCATION_IF;
 use crate::engine::variables::Template;
 use crate::feature::{Directive, Feature, Handler, Phase};
@@ -244,6 +244,14 @@ fn settle_expires(
 }
 
 fn shape(settled: &Settled, exchange: &mut Exchange, response: &mut Response) {
+    if exchange.site.keeps_response_fields {
+        // `$sent_http_…` in a value means the response as it stands now.
+        let status = exchange.final_status(response.status);
+        exchange.answer = Some(Answer {
+            status,
+            fields: Some(response.fields.clone()),
+        });
+    }
     let status = exchange.final_status(response.status);
     let usual = is_usual(status);
     if usual {
@@ -263,14 +271,18 @@ fn shape(settled: &Settled, exchange: &mut Exchange, response: &mut Response) {
     }
     for added in settled.added.iter().filter(|added| usual || added.always) {
         let value = exchange.expand(&added.value);
+        // nginx replaces these two, and an empty value takes them away; all others are added beside what is there.
+        let replaces = ["Last-Modified", "ETag"]
+            .iter()
+            .any(|name| added.name.eq_ignore_ascii_case(name));
         if value.is_empty() {
+            if replaces {
+                response.fields.remove(&added.name);
+            }
             continue;
         }
         let value = escape::field_value(&value);
-        // nginx replaces these two; all others are added beside what is there.
-        let set = if added.name.eq_ignore_ascii_case("last-modified")
-            || added.name.eq_ignore_ascii_case("etag")
-        {
+        let set = if replaces {
             response.fields.set(&added.name, &value)
         } else {
             response.fields.append(&added.name, &value)

@@ -126,6 +126,9 @@ struct Pass<'a> {
     begun: Instant,
 }
 
+/// Content that was read for one location and is there for the next one that an internal redirect leads to.
+struct Sendable(Spooled);
+
 /// The content, as it can be sent to one peer after the other.
 enum Kept {
     /// Complete.
@@ -189,6 +192,9 @@ impl<'a> Pass<'a> {
                 exchange.expand(content).into(),
             )));
         }
+        if let Some(Sendable(kept)) = exchange.notes.get() {
+            return Ok(Kept::Whole(kept.clone()));
+        }
         let asked = &mut exchange.request.content;
         if !settled.pass_request_content || asked.is_end() {
             return Ok(Kept::Whole(Spooled::Empty));
@@ -200,13 +206,14 @@ impl<'a> Pass<'a> {
             ))));
         }
         let memory = usize::try_from(exchange.core().client_body_buffer_size).unwrap_or(usize::MAX);
-        Spooled::read(
+        let spooled = Spooled::read(
             &mut exchange.request.content,
             memory,
             &settled.ahead.directory,
         )
-        .await
-        .map(Kept::Whole)
+        .await?;
+        exchange.notes.put(Sendable(spooled.clone()));
+        Ok(Kept::Whole(spooled))
     }
 
     async fn try_peers(mut self, exchange: &mut Exchange) -> Flow {
