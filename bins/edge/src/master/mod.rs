@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use proxy_core::engine::compile::Features;
 use proxy_core::engine::logs::Level;
-use socket_activation::{Notifier, Successor, Watchdog};
+use socket_activation::{Message, Notifier, Successor, Watchdog};
 use supervisor::process::Waiting;
 use supervisor::{
     Config, Ending, Event, Exit, Launch, Master, Outcome, Pid, PidFile, Policy, Predecessor,
@@ -253,10 +253,13 @@ impl Edge {
             .map(|listen| listen.address.to_string())
             .collect();
         let status = format!("serving {}", addresses.join(", "));
-        let told = self
-            .manager
-            .ready()
-            .and_then(|()| self.manager.status(&status));
+        let message = Message::new().ready().status(&status);
+        // A new binary speaks up before the manager knows it as the main process.
+        let message = match &self.predecessor {
+            Some(_) => message.main_pid(std::process::id()),
+            None => message,
+        };
+        let told = self.manager.send(&message);
         self.note(told);
     }
 

@@ -1,6 +1,7 @@
 //! HUP and USR1: a new configuration, new log files, under a worker that serves on.
 
 use proxy_core::engine::logs::Level;
+use socket_activation::Message;
 use supervisor::{Master, Pid, WorkerId};
 
 use super::Edge;
@@ -25,8 +26,8 @@ impl Edge {
                     Level::Error,
                     format_args!("the new configuration is not used; the old one serves on"),
                 );
-                self.note(self.manager.ready());
-                self.note(self.manager.status("the last reload failed (see the error log); the configuration before it is served"));
+                let words = "the last reload failed (see the error log); the configuration before it is served";
+                self.note(self.manager.send(&Message::new().ready().status(words)));
             }
         }
     }

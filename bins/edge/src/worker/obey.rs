@@ -5,14 +5,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use proxy_core::engine::logs::Level;
+use proxy_core::engine::logs::{ErrorLog, Level};
 use socket_activation::Sockets;
 use supervisor::{ChannelError, Link, Received, Signal, Signals};
+use tokio::io::unix::AsyncFd;
 
 use super::hearing::{Hearing, readable};
 use super::realm::{Goods, Realm};
 use crate::exit;
-use crate::orders::{Order, Report, Rights};
+use crate::orders::{Manifest, Order, Report, Rights};
 
 /// How a process goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub enum Progress {
 
 /// The worker, from its first instruction to its last.
 pub fn run() -> ExitCode {
+    // The name that `top` shows; it would be that of the file, which is `exe` of /proc.
+    let _ = rustix::thread::set_name(c"edge");
     // Before anything else: a signal that comes now is not to end a worker that is told the same in a moment.
     let signals = Signals::listen(&[
         Signal::TERM,
@@ -101,44 +104,23 @@ fn serve(signals: Signals, link: Link, realm: Realm) -> ExitCode {
     }
 }
 
-async fn obey(signals: Signals, mut link: Link, mut realm: Realm) -> io::Result<()> {
+async fn obey(signals: Signals, link: Link, mut realm: Realm) -> io::Result<()> {
     let mut hearing = Hearing::new(signals)?;
-    let channel = readable(link.as_fd().try_clone_to_owned()?)?;
-    if link.ready().is_err() {
-        // The master is gone: nobody would ever tell us to go.
-        realm.stop();
-        return Ok(());
-    }
+    let mut master = Master::new(link)?;
+    // A master that can't be told is gone, which the first look at the channel tells, too.
+    let _ = master.link.ready();
     loop {
+        let errors = realm.errors();
         let progress = tokio::select! {
             signal = hearing.next() => on_signal(signal),
-            ready = channel.readable() => {
-                ready?.clear_ready();
-                take_orders(&mut link, &mut realm)
-            }
+            order = master.next(&errors) => follow(order, &master.link, &mut realm),
         };
         match progress {
             Progress::Serve => {}
             Progress::Stop => break,
             Progress::Finish => {
                 let timeout = realm.process.shutdown_timeout;
-                let until = async {
-                    loop {
-                        let progress = tokio::select! {
-                            signal = hearing.next() => on_signal(signal),
-                            ready = channel.readable() => match ready {
-                                Ok(mut ready) => {
-                                    ready.clear_ready();
-                                    last_orders(&mut link)
-                                }
-                                Err(_) => Progress::Stop,
-                            },
-                        };
-                        if progress == Progress::Stop {
-                            return;
-                        }
-                    }
-                };
+                let until = hurry(&mut hearing, &mut master, &errors);
                 finish(&mut realm, timeout, until).await;
                 break;
             }
@@ -146,6 +128,58 @@ async fn obey(signals: Signals, mut link: Link, mut realm: Realm) -> io::Result<
     }
     realm.stop();
     Ok(())
+}
+
+/// While the last connections end, only the order to hurry counts.
+async fn hurry(hearing: &mut Hearing, master: &mut Master, errors: &ErrorLog) {
+    loop {
+        tokio::select! {
+            signal = hearing.next() => if on_signal(signal) == Progress::Stop { return },
+            order = master.next(errors) => {
+                if let Some(supervisor::Order::EndQuickly) = order.map(|received| received.message) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The control channel.
+struct Master {
+    link: Link,
+    /// `None` when the master is gone.
+    channel: Option<AsyncFd<OwnedFd>>,
+}
+
+impl Master {
+    fn new(link: Link) -> io::Result<Self> {
+        let channel = readable(link.as_fd().try_clone_to_owned()?)?;
+        Ok(Self {
+            link,
+            channel: Some(channel),
+        })
+    }
+
+    /// The next order; `None` once, when the master is gone. Cancel safe.
+    async fn next(&mut self, errors: &ErrorLog) -> Option<Received<supervisor::Order<Order>>> {
+        loop {
+            let Some(channel) = &self.channel else {
+                return std::future::pending().await;
+            };
+            match self.link.try_next::<Order>() {
+                Ok(Some(received)) => return Some(received),
+                Ok(None) => match channel.readable().await {
+                    Ok(mut ready) => ready.clear_ready(),
+                    Err(_) => self.channel = None,
+                },
+                Err(ChannelError::Closed | ChannelError::Io(_)) => {
+                    self.channel = None;
+                    return None;
+                }
+                Err(error) => complain(errors, &error.to_string()),
+            }
+        }
+    }
 }
 
 /// Accepts no more and waits for the last connection, for `timeout` (`worker_shutdown_timeout`), or for `until`.
@@ -184,31 +218,19 @@ fn on_signal(signal: Signal) -> Progress {
     }
 }
 
-fn take_orders(link: &mut Link, realm: &mut Realm) -> Progress {
-    loop {
-        let received = match link.try_next::<Order>() {
-            Ok(Some(received)) => received,
-            Ok(None) => return Progress::Serve,
-            // Without a master there would be no reload, no log rotation, no end: finish and go.
-            Err(ChannelError::Closed) => return Progress::Finish,
-            Err(error) => {
-                realm
-                    .errors()
-                    .write(Level::Alert, None, format_args!("{error}"));
-                continue;
-            }
-        };
-        match received.message {
-            supervisor::Order::EndGracefully => return Progress::Finish,
-            supervisor::Order::EndQuickly => return Progress::Stop,
-            supervisor::Order::Program(order) => follow(order, received.fds, link, realm),
-        }
-    }
-}
-
-fn follow(order: Order, fds: Vec<OwnedFd>, link: &Link, realm: &mut Realm) {
-    match order {
-        Order::Start(_, manifest) | Order::Reload(manifest) => {
+/// Without a master there would be no reload, no log rotation, no end: then finish and go.
+fn follow(
+    order: Option<Received<supervisor::Order<Order>>>,
+    link: &Link,
+    realm: &mut Realm,
+) -> Progress {
+    let Some(Received { message, fds }) = order else {
+        return Progress::Finish;
+    };
+    match message {
+        supervisor::Order::EndGracefully => return Progress::Finish,
+        supervisor::Order::EndQuickly => return Progress::Stop,
+        supervisor::Order::Program(Order::Start(_, manifest) | Order::Reload(manifest)) => {
             let serial = manifest.serial;
             let replaced = goods(manifest, fds).and_then(|goods| realm.replace(goods));
             let report = match replaced {
@@ -217,32 +239,18 @@ fn follow(order: Order, fds: Vec<OwnedFd>, link: &Link, realm: &mut Realm) {
             };
             let _ = link.report(report, &[]);
         }
-        Order::Reopen(manifest) => match goods(manifest, fds) {
+        supervisor::Order::Program(Order::Reopen(manifest)) => match goods(manifest, fds) {
             Ok(goods) => realm.reopen(goods.logs),
-            Err(words) => realm.errors().write(
-                Level::Alert,
-                None,
-                format_args!("logs are not reopened: {words}"),
-            ),
+            Err(words) => complain(&realm.errors(), &format!("logs are not reopened: {words}")),
         },
     }
+    Progress::Serve
 }
 
-fn goods(manifest: crate::orders::Manifest, fds: Vec<OwnedFd>) -> Result<Goods, String> {
+fn goods(manifest: Manifest, fds: Vec<OwnedFd>) -> Result<Goods, String> {
     manifest.with(fds).map_err(|error| error.to_string())
 }
 
-/// While the last connections end, only the order to hurry counts; a master that is gone changes nothing.
-fn last_orders(link: &mut Link) -> Progress {
-    loop {
-        match link.try_next::<Order>() {
-            Ok(Some(received)) => {
-                if matches!(received.message, supervisor::Order::EndQuickly) {
-                    return Progress::Stop;
-                }
-            }
-            Ok(None) | Err(ChannelError::Closed) => return Progress::Finish,
-            Err(_) => {}
-        }
-    }
+fn complain(errors: &ErrorLog, words: &str) {
+    errors.write(Level::Alert, None, format_args!("{words}"));
 }
