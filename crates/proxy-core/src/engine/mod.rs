@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod compile;
 pub mod core;
+mod cut;
 pub mod escape;
 pub mod exchange;
 pub mod files;

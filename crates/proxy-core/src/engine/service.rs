@@ -12,7 +12,7 @@ use super::exchange::{Answer, Captures, Exchange, Notes, Uri};
 use super::logs::Level;
 use super::ports::ListenAddress;
 use super::site::{Port, Server, Site};
-use super::{run, special};
+use super::{cut, run, special};
 use crate::feature::Flow;
 use crate::server::{
     Address, Connection, Content, Limits, Refusal, Request, Response, Sent, Service,
@@ -178,6 +178,7 @@ impl Service for SiteService {
     fn sent(&self, record: Self::Record, sent: &Sent) {
         let Some(mut exchange) = record else { return };
         exchange.sent = Some(sent.into());
+        cut::log(&exchange, &sent.outcome);
         log(&exchange);
     }
 }
