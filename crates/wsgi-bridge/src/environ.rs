@@ -126,6 +126,16 @@ impl Environs {
         set(&environ, &self.keys.hints, hints.as_ptr())?;
         if let Some(input) = input {
             set(&environ, &self.keys.input, input.as_ptr())?;
+            if !head.fields.contains(Known::ContentLength) {
+                // Chunked; many frameworks read nothing without a length, and we know it.
+                let length =
+                    text::latin1(py, itoa::Buffer::new().format(input.get().len()).as_bytes())?;
+                set(
+                    &environ,
+                    self.names.known(Known::ContentLength),
+                    length.as_ptr(),
+                )?;
+            }
         }
         self.put_peer(&environ, &facts.connection.peer)?;
         if let Address::Unix(path) = &facts.connection.local {

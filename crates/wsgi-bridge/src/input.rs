@@ -45,6 +45,11 @@ impl Input {
         })
     }
 
+    /// Bytes that can be read.
+    pub fn len(&self) -> u64 {
+        self.source().left
+    }
+
     /// No content; good for any number of requests.
     pub fn empty() -> Self {
         Self {

@@ -16,6 +16,7 @@
 //! - `SERVER_SOFTWARE` is `viaduct/VERSION`. There is no `gunicorn.socket`: the connection belongs to another thread or task.
 //! - The application is called when the content of its request is complete. So `wsgi.input` never waits and never ends early;
 //!   content that breaks off, or is badly chunked, is answered (400) without the application.
+//! - Chunked content has its length in `CONTENT_LENGTH` too, which is known by then: Django reads nothing without it.
 //! - A list or tuple is sent with `Content-Length`; only what is made bit by bit is chunked.
 //! - `start_response` with `exc_info` replaces status and headers as long as nothing was sent; an application that never calls it,
 //!   or gives an interim status, is answered with 500.

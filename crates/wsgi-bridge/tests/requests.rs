@@ -17,6 +17,7 @@ def app(environ, start_response):
 const CONTENT: &str = "
 def app(environ, start_response):
     content = environ['wsgi.input'].read()
+    assert int(environ.get('CONTENT_LENGTH', 0)) == len(content)
     start_response('200 OK', [])
     return [b'%d:' % len(content), content[:100]]
 ";
