@@ -121,5 +121,6 @@ class Watcher:
                 continue
             before = self.times.setdefault(path, time)
             if time > before:
+                self.times[path] = time
                 return path
         return None

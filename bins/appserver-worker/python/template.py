@@ -347,7 +347,6 @@ def changed_file():
     path = State.watcher.changed() if State.watcher else None
     if path is not None:
         State.worker.log.info("Worker reloading: %s modified", path)
-        State.watcher = None
     return path
 
 

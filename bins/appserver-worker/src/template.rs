@@ -76,14 +76,37 @@ impl Template<'_> {
                     Forked::Worker => return self.into_worker(py, fds),
                 },
                 ToTemplate::Settle(settled) => self.settle(settled)?,
+                ToTemplate::ReopenLogs => self.reopen_logs(),
                 order if self.settled.is_none() && needs_settings(&order) => {
                     refused("the settings have to be settled first")
                 }
                 order => self.carry_out(&order)?,
             };
             drop(fds);
-            self.answer(&answer)?;
+            match self.channel.send(&answer, &[]) {
+                Ok(()) => {}
+                // The master has no use for this template any more.
+                Err(ChannelError::Closed) => return Ok(0),
+                Err(error) => return Err(PyRuntimeError::new_err(error.to_string())),
+            }
         }
+    }
+
+    fn reopen_logs(&self) -> FromTemplate {
+        let captures = self.settled.as_ref().is_some_and(|settled| {
+            settled
+                .settings
+                .worker()
+                .is_ok_and(|settings| settings.capture_output)
+        });
+        let mut done = logs::error().reopen();
+        if captures {
+            done = done.and_then(|()| logs::error().capture_output());
+        }
+        done.map_or_else(
+            |error| refused(&error.to_string()),
+            |()| FromTemplate::HookDone,
+        )
     }
 
     /// Has the Python side carry out an order.

@@ -256,7 +256,7 @@ impl Worker {
         let mut link = register(link)?;
         let mut beat = interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut leaving, mut changed) = (false, !self.settings.reload);
+        let mut leaving = false;
         loop {
             if let Some(ended) = self.heed() {
                 return Ok(ended);
@@ -269,8 +269,8 @@ impl Worker {
                         self.hooks.log(wsgi_bridge::Level::Info, "Autorestarting worker after current request.");
                         let _ = link.get_ref().leaving();
                     }
-                    if !changed {
-                        changed = self.look_for_changes(link.get_ref());
+                    if self.settings.reload {
+                        self.look_for_changes(link.get_ref());
                     }
                     if let Some(access) = &self.access {
                         access.flush();
@@ -343,13 +343,16 @@ impl Worker {
         Python::attach(|py| drop(self.python.bind(py).call_method0("dump_stacks")));
     }
 
-    /// Tells the master of a file that changed; true when it did.
-    fn look_for_changes(&self, link: &Link) -> bool {
+    /// Tells the master of a file that changed. Goes on looking: the new code may not load, and be changed again.
+    fn look_for_changes(&self, link: &Link) {
         let file: Option<String> = Python::attach(|py| {
             let changed = self.python.bind(py).call_method0("changed_file");
             changed.and_then(|file| file.extract()).unwrap_or_default()
         });
-        file.is_some_and(|file| link.report(FromWorker::Changed { file }, &[]).is_ok())
+        if let Some(file) = file {
+            // Without a master the worker ends anyway.
+            let _ = link.report(FromWorker::Changed { file }, &[]);
+        }
     }
 }
 

@@ -129,6 +129,7 @@ mod tests {
             ToTemplate::Hook(Hook::NworkersChanged { new: 2, old: None }),
             ToTemplate::Fork(Fork { age: 7 }),
             ToTemplate::ChildExit { age: 7, pid: 12 },
+            ToTemplate::ReopenLogs,
             ToTemplate::Exit,
         ] {
             there_and_back(&order);

@@ -28,6 +28,8 @@ pub enum ToTemplate {
         /// Its process id.
         pid: u32,
     },
+    /// Open the error log again, for it was renamed; workers to come inherit it: [`FromTemplate::HookDone`].
+    ReopenLogs,
     /// End.
     Exit,
 }

@@ -16,7 +16,7 @@ pub enum FromWorker {
         /// The last line of the traceback.
         message: String,
     },
-    /// `reload`: a file of the application changed. Sent once; the worker serves on until it is told to end.
+    /// `reload`: a file of the application changed. Sent for each change; the worker serves on until it is told to end.
     Changed {
         /// The file.
         file: String,

@@ -32,7 +32,7 @@ impl Server {
             } => {
                 self.buried(*worker, *pid);
                 if !expected || not_a_process(*death) {
-                    let complaint = self.complaints.remove(worker);
+                    let complaint = self.complaint(*worker);
                     self.log.error(gone_words(*pid, *death, *out_of_memory));
                     if let (false, Some(pause), Some(why)) = (was_ready, respawn_in, complaint) {
                         self.log.error(format_args!(
@@ -48,9 +48,9 @@ impl Server {
                 workers,
             }) => self.reloaded(*generation, *workers),
             Event::Fleet(Notice::ReloadFailed { worker, death, .. }) => {
-                let complaint = worker.and_then(|worker| self.complaints.remove(&worker));
+                let complaint = worker.and_then(|worker| self.complaint(worker));
                 let why = complaint.unwrap_or_else(|| format!("a new worker {death}"));
-                self.reload_failed(&why);
+                self.generation_failed(&why);
                 self.restore_policy(master);
             }
             event => {
@@ -62,6 +62,12 @@ impl Server {
                 self.log.line(level, event);
             }
         }
+    }
+
+    /// What a worker said when it could not boot.
+    fn complaint(&self, worker: WorkerId) -> Option<String> {
+        let (complained, words) = self.complaint.as_ref()?;
+        (*complained == worker).then(|| words.clone())
     }
 
     /// Every worker answers for the first time.

@@ -73,8 +73,8 @@ pub(crate) struct Server {
     releases: BTreeMap<Generation, Release>,
     /// The generation of each worker.
     workers: BTreeMap<WorkerId, Generation>,
-    /// Why workers did not boot, as they say.
-    complaints: BTreeMap<WorkerId, String>,
+    /// Why the latest worker that did not boot did not, as it says.
+    complaint: Option<(WorkerId, String)>,
     reload: Reload,
     upgrade: Upgrade,
     is_daemon: bool,
@@ -122,7 +122,7 @@ impl Server {
             pid_file,
             releases: BTreeMap::from([(master.fleet().generation(), release)]),
             workers: BTreeMap::new(),
-            complaints: BTreeMap::new(),
+            complaint: None,
             reload: Reload::default(),
             upgrade: Upgrade::new(),
             is_daemon: daemon.is_some(),
@@ -240,7 +240,7 @@ impl Program for Server {
     ) {
         match report {
             FromWorker::Failed { message, .. } => {
-                self.complaints.insert(worker, message);
+                self.complaint = Some((worker, message));
             }
             FromWorker::Changed { file } => {
                 self.log.info(format_args!("Reloading: {file} changed"));

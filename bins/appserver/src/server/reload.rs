@@ -109,14 +109,14 @@ impl Server {
             (_, answer) => Err(format!("the new template answered {answer:?}")),
         };
         if let Err(why) = step {
-            self.reload_failed(&why);
+            self.give_up(&why);
         }
     }
 
     /// A template that gets ready is gone.
     pub(super) fn preparation_ended(&mut self, number: u64, why: &str) {
         if self.reload.prepares(number) {
-            self.reload_failed(&format!("the new template is gone: {why}"));
+            self.give_up(&format!("the new template is gone: {why}"));
         }
     }
 
@@ -237,12 +237,22 @@ impl Server {
         self.tell_ready(workers);
     }
 
-    /// A reload is given up; the present release serves on.
-    pub(super) fn reload_failed(&mut self, why: &str) {
+    /// The template that gets ready does not.
+    fn give_up(&mut self, why: &str) {
         if let Some(preparing) = self.reload.preparing.take() {
             preparing.template.dismiss();
         }
+        self.reload_failed(why);
+    }
+
+    /// The workers of a generation do not come up. Another reload may be getting ready meanwhile.
+    pub(super) fn generation_failed(&mut self, why: &str) {
         self.reload.staged = None;
+        self.reload_failed(why);
+    }
+
+    /// The present release serves on.
+    fn reload_failed(&mut self, why: &str) {
         self.log.error(format_args!(
             "Reload failed, the old workers serve on: {why}"
         ));

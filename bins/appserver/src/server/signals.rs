@@ -4,6 +4,7 @@ use appserver_protocol::{Hook, ToTemplate, ToWorker};
 use supervisor::{Ending, Master, Signal};
 
 use super::Server;
+use crate::boot::give_logs;
 use crate::template::Asked;
 
 impl Server {
@@ -66,7 +67,19 @@ impl Server {
     }
 
     fn reopen_logs(&mut self, master: &mut Master) {
+        // Made by root, they would be closed to workers of another user.
+        if let Some(Err(why)) = self
+            .current(master)
+            .map(|release| give_logs(&release.resolved))
+        {
+            self.log.error(why);
+        }
         self.log.reopen();
+        for release in self.releases.values_mut() {
+            release
+                .template
+                .order(&ToTemplate::ReopenLogs, Asked::Hook("logs"), &[]);
+        }
         let workers: Vec<_> = master.workers().map(|worker| worker.id).collect();
         for worker in workers {
             // A worker that is gone opens nothing.
