@@ -154,6 +154,20 @@ pub enum Turn {
     Named(String),
 }
 
+impl Turn {
+    /// To a URI with its arguments; without a question mark in it there are none.
+    pub fn to(uri: &[u8]) -> Self {
+        let (path, args) = match memchr::memchr(b'?', uri) {
+            Some(mark) => (&uri[..mark], &uri[mark + 1..]),
+            None => (uri, &b""[..]),
+        };
+        Self::Uri {
+            path: path.to_vec(),
+            args: Some(args.to_vec()),
+        }
+    }
+}
+
 /// A feature without its types, as lists hold it. Every [`Feature`] is one.
 pub trait AnyFeature: Send + Sync + 'static {
     /// See [`Feature::NAME`].

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use http_wire::Known;
 use http_wire::fields::Fields;
 
@@ -44,6 +44,12 @@ pub struct Exchange {
     pub error_status: Option<StatusCode>,
     /// True when `error_page … =` leaves the status to the page.
     pub keeps_page_status: bool,
+    /// True when `try_files` found a file below the `alias` of a regular expression: the URI is then its name there.
+    pub adds_uri_to_alias: bool,
+    /// True once a status came up after which the connection closes, whatever is shown for it.
+    pub must_close: bool,
+    /// The method as sent, where an internal redirect has changed it.
+    pub method_sent: Option<Method>,
     /// Every attempt to reach a peer of an upstream, in order.
     pub attempts: Vec<Attempt>,
     /// What is being answered, once it is known.
@@ -269,6 +275,35 @@ impl Exchange {
         }
     }
 
+    /// Goes on with another method, as internal redirects to a page do; HEAD stays what it is.
+    pub fn ask_instead(&mut self, method: Method) {
+        let asked = &mut self.request.head.method;
+        if *asked != Method::HEAD && *asked != method {
+            let before = std::mem::replace(asked, method);
+            self.method_sent.get_or_insert(before);
+        }
+    }
+
+    /// The method as the client sent it.
+    pub fn method_sent(&self) -> &Method {
+        self.method_sent
+            .as_ref()
+            .unwrap_or(&self.request.head.method)
+    }
+
+    /// Keeps fields for the response of whatever answers in the end.
+    pub fn keep_fields(&mut self, fields: Fields) {
+        match &mut self.kept_fields {
+            Some(kept) => {
+                for (name, value) in &fields {
+                    let _ = kept.append(name, value);
+                }
+            }
+            None if fields.is_empty() => {}
+            None => self.kept_fields = Some(fields),
+        }
+    }
+
     /// The status that a response will be sent with, given its own: that of `error_page` where one is being shown.
     pub fn final_status(&self, own: StatusCode) -> StatusCode {
         self.error_status
@@ -297,6 +332,7 @@ impl Exchange {
                 .path
                 .get(self.location.name.len()..)
                 .unwrap_or_default(),
+            (true, false) if self.adds_uri_to_alias => &self.uri.path,
             // The alias of a regular expression names the whole file.
             (true, false) => b"",
         }
@@ -397,7 +433,7 @@ impl Exchange {
             ", client: {}, server: {}, request: \"{} {} {}\"",
             client,
             self.server.name,
-            head.method,
+            self.method_sent(),
             String::from_utf8_lossy(head.target.as_bytes()),
             head.version.as_str()
         );

@@ -193,7 +193,7 @@ pub(super) const ALL: &[Variable] = &[
     ),
     plain("request", "the request line as sent", |ex, _, out| {
         let head = &ex.request.head;
-        out.extend_from_slice(head.method.as_str().as_bytes());
+        out.extend_from_slice(ex.method_sent().as_str().as_bytes());
         out.push(b' ');
         out.extend_from_slice(head.target.as_bytes());
         out.push(b' ');
@@ -392,12 +392,20 @@ fn argument(exchange: &Exchange, name: &str, out: &mut Vec<u8>) -> bool {
 fn cookie(exchange: &Exchange, name: &str, out: &mut Vec<u8>) -> bool {
     let mut lines = exchange.request.head.fields.get_all(Known::Cookie);
     let value = lines.find_map(|line| {
-        line.split(|byte| *byte == b';' || *byte == b',')
-            .find_map(|pair| {
-                let (key, value) = pair.trim_ascii_start().split_at_checked(name.len())?;
-                let value = value.strip_prefix(b"=")?;
-                key.eq_ignore_ascii_case(name.as_bytes()).then_some(value)
-            })
+        // A value ends at a semicolon and may have commas; what is no pair of that name ends at either.
+        let mut rest = line;
+        while !rest.is_empty() {
+            rest = rest.trim_ascii_start();
+            if let Some((key, after)) = rest.split_at_checked(name.len())
+                && key.eq_ignore_ascii_case(name.as_bytes())
+                && let Some(value) = after.trim_ascii_start().strip_prefix(b"=")
+            {
+                return value.trim_ascii_start().split(|byte| *byte == b';').next();
+            }
+            let next = memchr::memchr2(b';', b',', rest);
+            rest = next.map_or(&[][..], |at| &rest[at + 1..]);
+        }
+        None
     });
     value.is_some_and(|value| text(out, value))
 }

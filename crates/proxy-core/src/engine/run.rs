@@ -28,12 +28,14 @@ pub(super) async fn respond_from(exchange: &mut Exchange, mut flow: Flow) -> Res
         flow = match flow {
             Flow::Next => run_content(exchange).await,
             Flow::Turn(turn) => take_turn(exchange, turn),
+            Flow::Close(status) => return special::closed(status),
+            // nginx's 444 closes wherever it comes from.
+            Flow::Special(status, _) if status.as_u16() == 444 => return special::closed(status),
             Flow::Special(status, fields) => match special::divert(exchange, status, fields) {
                 special::Diverted::Turn(turn) => Flow::Turn(turn),
                 special::Diverted::Response(response) => Flow::Respond(response),
             },
             Flow::Respond(response) => return shape(exchange, response),
-            Flow::Close(status) => return special::closed(status),
         };
     }
 }
@@ -105,11 +107,11 @@ fn take_turn(exchange: &mut Exchange, turn: Turn) -> Flow {
         exchange.log_error(format_args!(
             "rewrite or internal redirection cycle while internally redirecting to \"{place}\""
         ));
-        exchange.error_status = Some(StatusCode::INTERNAL_SERVER_ERROR);
         return Flow::Special(StatusCode::INTERNAL_SERVER_ERROR, Fields::new());
     };
     exchange.turns_left = left;
     exchange.internal = true;
+    exchange.adds_uri_to_alias = false;
     match turn {
         Turn::Uri { path, args } => {
             exchange.uri.path = path;
@@ -132,13 +134,18 @@ fn take_turn(exchange: &mut Exchange, turn: Turn) -> Flow {
     }
 }
 
-fn shape(exchange: &mut Exchange, mut response: Response) -> Response {
+pub(super) fn shape(exchange: &mut Exchange, mut response: Response) -> Response {
     if let Some(kept) = exchange.kept_fields.take() {
         for (name, value) in kept.iter() {
-            let _ = if name.known() == Some(Known::SetCookie) {
-                response.fields.append(name, value)
-            } else {
-                response.fields.set(name, value)
+            let _ = match name.known() {
+                Some(Known::SetCookie | Known::WwwAuthenticate) => {
+                    response.fields.append(name, value)
+                }
+                // A redirect in place of another one leads where it says itself.
+                Some(Known::Location) if response.fields.get_known(Known::Location).is_some() => {
+                    Ok(())
+                }
+                _ => response.fields.set(name, value),
             };
         }
     }
@@ -146,6 +153,7 @@ fn shape(exchange: &mut Exchange, mut response: Response) -> Response {
     for handler in &location.handlers.shapes {
         handler.shape(exchange, &mut response);
     }
+    response.ending.keep_alive &= !exchange.must_close;
     let status = exchange.final_status(response.status);
     if status != response.status {
         response.status = status;

@@ -1,9 +1,11 @@
 //! A [`Site`] as a [`Service`]: chooses the server, makes the [`Exchange`], leads it to its response and to its log line.
 
+use std::future::Future as _;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use arc_swap::ArcSwap;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use http_wire::head::{RequestHead, TargetForm};
 use http_wire::host::Authority;
 use http_wire::path::{Normalise, normalise};
@@ -104,6 +106,9 @@ impl SiteService {
             internal: false,
             turns_left: 10,
             error_status: None,
+            adds_uri_to_alias: false,
+            must_close: false,
+            method_sent: None,
             keeps_page_status: false,
             attempts: Vec::new(),
             answer: None,
@@ -170,7 +175,7 @@ impl Service for SiteService {
             Level::Info,
             format_args!("client sent an unacceptable request: {refusal}"),
         );
-        let mut response = special::refuse(&exchange, refusal);
+        let mut response = refused(&mut exchange, refusal);
         finish(&mut exchange, &mut response);
         Some((response, Some(exchange)))
     }
@@ -183,9 +188,50 @@ impl Service for SiteService {
     }
 }
 
+/// The answer to a head that was not accepted: what `error_page` names for its status where that is at hand, else a page of our
+/// own. Nobody waits here, neither for a disk nor for an origin server.
+fn refused(exchange: &mut Exchange, refusal: &Refusal) -> Response {
+    exchange.host = Box::default();
+    exchange.uri.path = b"/".to_vec();
+    let status = special::refused_status(refusal);
+    let has_page = {
+        let mut pages = exchange.core().error_pages.iter();
+        pages.any(|page| page.statuses.contains(&status.as_u16()))
+    };
+    let mut response = None;
+    if has_page {
+        let paged = std::pin::pin!(run::respond_from(exchange, Flow::status(status)));
+        match paged.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(page) => response = Some(page),
+            Poll::Pending => {}
+        }
+    }
+    let mut response = response.unwrap_or_else(|| {
+        exchange.location = Arc::clone(&exchange.server.outside);
+        exchange.error_status = None;
+        let page = special::refuse(exchange, refusal);
+        run::shape(exchange, page)
+    });
+    response.ending.keep_alive = false;
+    response
+}
+
 /// Decodes and normalises the path; what can't be is a bad request.
 fn read_uri(exchange: &mut Exchange) -> Flow {
+    if exchange.host.windows(2).any(|pair| pair == b"..") || *exchange.host == *b"." {
+        // No name has an empty label, and `root /srv/$host` must not leave its directory.
+        exchange.host = Box::default();
+        exchange.log(
+            Level::Info,
+            format_args!("client sent invalid host: it has an empty label"),
+        );
+        return Flow::status(StatusCode::BAD_REQUEST);
+    }
     let target = &exchange.request.head.target;
+    if exchange.request.head.method == Method::TRACE {
+        exchange.log(Level::Info, format_args!("client sent TRACE method"));
+        return Flow::status(StatusCode::METHOD_NOT_ALLOWED);
+    }
     if matches!(target.form(), TargetForm::Authority) {
         return Flow::status(StatusCode::METHOD_NOT_ALLOWED);
     }
@@ -211,13 +257,14 @@ fn read_uri(exchange: &mut Exchange) -> Flow {
     Flow::Next
 }
 
-/// The host that a request is for, lower-case, without port and final dot; empty when it names none.
+/// The host that a request is for, lower-case, without port and the final dot of a name; empty when it names none.
 fn host_of(head: &RequestHead) -> Box<[u8]> {
     let Some(authority) = head.authority().and_then(Authority::parse) else {
         return Box::default();
     };
     let host = authority.host();
     host.strip_suffix('.')
+        .filter(|name| !name.is_empty() && !name.ends_with('.'))
         .unwrap_or(host)
         .to_ascii_lowercase()
         .into_bytes()
@@ -242,7 +289,7 @@ fn finish(exchange: &mut Exchange, response: &mut Response) {
             .fields
             .set("Keep-Alive", format!("timeout={}", promise.as_secs()));
     }
-    if exchange.request.received.elapsed() > exchange.core().keepalive_time {
+    if exchange.request.connection.since.elapsed() > exchange.core().keepalive_time {
         response.ending.keep_alive = false;
     }
 }

@@ -4,16 +4,16 @@ use std::io::Write as _;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
+use http_wire::Known;
 use http_wire::fields::Fields;
 use http_wire::head::RequestError;
 
-use super::core::ErrorPageTarget;
 use super::escape;
 use super::exchange::Exchange;
 use super::phrases;
 use crate::body::Body;
 use crate::feature::{Flow, Turn};
-use crate::server::{Ending, Refusal, Response};
+use crate::server::{Content, Ending, Refusal, Response};
 
 /// Where a status leads.
 #[expect(
@@ -29,46 +29,57 @@ pub(super) enum Diverted {
 
 /// Applies `error_page` to a status; without one the answer is a page of our own.
 pub(super) fn divert(exchange: &mut Exchange, status: StatusCode, fields: Fields) -> Diverted {
+    exchange.must_close |= closes(status);
+    // What an origin server said of its content does not hold for a page of ours.
+    if let Some(kept) = &mut exchange.kept_fields {
+        kept.remove(Known::ContentType);
+        kept.remove(Known::AcceptRanges);
+    }
     let core = exchange.core();
-    let may_divert = exchange.error_status.is_none() || core.recursive_error_pages;
+    // A request that has used up its internal redirects must not begin another one.
+    let may_divert =
+        exchange.turns_left > 0 && (exchange.error_status.is_none() || core.recursive_error_pages);
     let page = core
         .error_pages
         .iter()
         .find(|page| may_divert && page.statuses.contains(&status.as_u16()));
     let Some(page) = page.cloned() else {
-        let shown = exchange.error_status.unwrap_or(status);
-        return Diverted::Response(page_of_our_own(exchange, shown, fields));
+        // A page that fails is answered with the status of its own failure.
+        exchange.error_status = None;
+        return Diverted::Response(page_of_our_own(exchange, status, fields));
     };
     exchange.error_status = Some(page.answer.unwrap_or(status));
     // A bare `=` answers with whatever status the page itself gets.
     exchange.keeps_page_status = page.takes_page_status;
-    match page.target {
-        ErrorPageTarget::Named(name) => Diverted::Turn(Turn::Named(name)),
-        ErrorPageTarget::Url(url) => {
+    let target = exchange.expand(&page.target);
+    match target.first() {
+        Some(b'@') => {
+            exchange.keep_fields(fields);
+            Diverted::Turn(Turn::Named(String::from_utf8_lossy(&target).into_owned()))
+        }
+        Some(b'/') => {
+            exchange.keep_fields(fields);
+            exchange.ask_instead(Method::GET);
+            Diverted::Turn(Turn::to(&target))
+        }
+        _ => {
             let status = page
                 .answer
                 .filter(|answer| is_redirect(*answer))
                 .unwrap_or(StatusCode::FOUND);
             exchange.error_status = Some(status);
-            let location = exchange.expand(&url);
-            Diverted::Response(redirect_response(exchange, status, &location, fields))
-        }
-        ErrorPageTarget::Uri(uri) => {
-            if exchange.request.head.method != Method::HEAD {
-                exchange.request.head.method = Method::GET;
-            }
-            let target = exchange.expand(&uri);
-            let (path, args) = match memchr::memchr(b'?', &target) {
-                Some(mark) => (target[..mark].to_vec(), Some(target[mark + 1..].to_vec())),
-                None => (target, None),
-            };
-            Diverted::Turn(Turn::Uri { path, args })
+            Diverted::Response(redirect_response(exchange, status, &target, fields))
         }
     }
 }
 
+/// The statuses after which nginx closes the connection: what follows on it can't be trusted, or was not read.
+fn closes(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 400 | 413 | 414 | 500 | 501)
+}
+
 /// True for a status that `error_page` and `return` send with a `Location`.
-pub(super) fn is_redirect(status: StatusCode) -> bool {
+pub fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
@@ -96,8 +107,7 @@ fn page_with_title(
             Body::Bytes(body)
         },
     );
-    // What follows on the connection can't be trusted, or was not read: nginx closes after these, too.
-    if matches!(status.as_u16(), 400 | 413 | 414 | 500 | 501) {
+    if closes(status) {
         response.ending.keep_alive = false;
     }
     response
@@ -164,7 +174,9 @@ pub(super) fn admit_content(exchange: &mut Exchange) -> Flow {
     let core = exchange.core();
     let (limit, pause) = (core.client_max_body_size, core.client_body_timeout);
     exchange.request.content.pause(pause);
-    if exchange.internal || exchange.request.content.limit(limit).is_ok() {
+    let fits = exchange.request.content.limit(limit).is_ok();
+    // What was read and sent on before an internal redirect was admitted then; the page of an error wants none of it.
+    if fits || exchange.request.content.is_end() || exchange.error_status.is_some() {
         return Flow::Next;
     }
     let stated = exchange.request.content.length().unwrap_or_default();
@@ -172,6 +184,8 @@ pub(super) fn admit_content(exchange: &mut Exchange) -> Flow {
         "client intended to send too large body: {stated} bytes; client_max_body_size allows {}",
         limit.unwrap_or_default()
     ));
+    // Nobody will read it: the page for this status is made as if there was none.
+    exchange.request.content = Content::empty();
     Flow::status(StatusCode::PAYLOAD_TOO_LARGE)
 }
 
@@ -193,21 +207,25 @@ pub(super) fn closed(status: StatusCode) -> Response {
     }
 }
 
-/// The answer to a head that was not accepted, as nginx gives it: 400 with a page that says so to fields
-/// that are too large, since 431 is not in its vocabulary. One that did not come in time gets 408, where nginx closes in silence.
+/// The status of the answer to a head that was not accepted: 400 for fields that are too large, since 431 is not in nginx's
+/// vocabulary. One that did not come in time gets 408, where nginx closes in silence.
+pub(super) fn refused_status(refusal: &Refusal) -> StatusCode {
+    match refusal {
+        Refusal::Head(RequestError::Section(_)) => StatusCode::BAD_REQUEST,
+        refusal => refusal.status(),
+    }
+}
+
+/// The page for a head that was not accepted, as nginx gives it.
 pub(super) fn refuse(exchange: &Exchange, refusal: &Refusal) -> Response {
-    let mut response = match refusal {
+    let status = refused_status(refusal);
+    let title = match refusal {
         Refusal::Head(RequestError::Section(error))
             if error.status() == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE =>
         {
-            let title = "Request Header Or Cookie Too Large";
-            page_with_title(exchange, StatusCode::BAD_REQUEST, title, Fields::new())
+            "Request Header Or Cookie Too Large"
         }
-        Refusal::Head(RequestError::Section(_)) => {
-            page_of_our_own(exchange, StatusCode::BAD_REQUEST, Fields::new())
-        }
-        refusal => page_of_our_own(exchange, refusal.status(), Fields::new()),
+        _ => phrases::title(status),
     };
-    response.ending.keep_alive = false;
-    response
+    page_with_title(exchange, status, title, Fields::new())
 }

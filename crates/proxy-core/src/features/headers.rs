@@ -67,8 +67,8 @@ enum Expires<T> {
     FromModified(i64),
     /// At this time of the day, in seconds after midnight (local time).
     Daily(u32),
-    /// Whatever a variable says.
-    Computed(T),
+    /// Whatever a variable says; `true` for a time after the file was last changed.
+    Computed(T, bool),
 }
 
 type D = Directive<Written>;
@@ -196,7 +196,7 @@ fn read_expires(args: &mut Args<'_>, written: &mut Written) -> Result<(), Fault>
     };
     let text = word.text();
     let expires = match text {
-        _ if text.contains('$') => Expires::Computed(word.template()?.value),
+        _ if text.contains('$') => Expires::Computed(word.template()?.value, modified),
         "off" if !modified => Expires::Off,
         "epoch" if !modified => Expires::Epoch,
         "max" if !modified => Expires::Max,
@@ -236,10 +236,13 @@ fn settle_expires(
         Expires::FromNow(seconds) => Expires::FromNow(*seconds),
         Expires::FromModified(seconds) => Expires::FromModified(*seconds),
         Expires::Daily(second) => Expires::Daily(*second),
-        Expires::Computed(template) => Expires::Computed(at.template(&Spanned {
-            value: template.clone(),
-            span: written.span,
-        })),
+        Expires::Computed(template, modified) => {
+            let template = Spanned {
+                value: template.clone(),
+                span: written.span,
+            };
+            Expires::Computed(at.template(&template), *modified)
+        }
     }
 }
 
@@ -256,12 +259,12 @@ fn shape(settled: &Settled, exchange: &mut Exchange, response: &mut Response) {
     let usual = is_usual(status);
     if usual {
         match &settled.expires {
-            Some(Expires::Computed(template)) => {
+            Some(Expires::Computed(template, modified)) => {
                 let text = String::from_utf8_lossy(&exchange.expand(template)).into_owned();
                 let expires = match text.as_str() {
                     "epoch" => Expires::Epoch,
                     "max" => Expires::Max,
-                    text => parse_time(text, false).unwrap_or(Expires::<Template>::Off),
+                    text => parse_time(text, *modified).unwrap_or(Expires::<Template>::Off),
                 };
                 expire(&expires, response);
             }
@@ -305,23 +308,24 @@ fn is_usual(status: StatusCode) -> bool {
 fn expire(expires: &Expires<Template>, response: &mut Response) {
     let now = i64::try_from(clock::since_epoch().as_secs()).unwrap_or(0);
     let (at, control) = match expires {
-        Expires::Off | Expires::Computed(_) => return,
+        Expires::Off | Expires::Computed(..) => return,
         Expires::Epoch => (HttpDate::from_unix(1), "no-cache".to_owned()),
         Expires::Max => (
             HttpDate::from_unix(2_145_916_555),
             "max-age=315360000".to_owned(),
         ),
-        Expires::FromNow(seconds) => (HttpDate::from_unix(now + seconds), max_age(*seconds)),
+        Expires::FromNow(seconds) => (
+            HttpDate::from_unix(now.saturating_add(*seconds)),
+            max_age(*seconds),
+        ),
         Expires::FromModified(seconds) => {
             let modified = response
                 .fields
                 .get("Last-Modified")
                 .and_then(HttpDate::parse)
                 .map_or(now, HttpDate::unix);
-            (
-                HttpDate::from_unix(modified + seconds),
-                max_age(modified + seconds - now),
-            )
+            let at = modified.saturating_add(*seconds);
+            (HttpDate::from_unix(at), max_age(at.saturating_sub(now)))
         }
         Expires::Daily(second) => {
             let at = clock::next_daily(*second, Duration::from_secs(now as u64));

@@ -124,25 +124,29 @@ fn answer(settled: &Settled, exchange: &mut Exchange) -> Flow {
         Some(Answer::Close) => {
             Flow::Close(StatusCode::from_u16(444).unwrap_or(StatusCode::BAD_REQUEST))
         }
-        Some(Answer::Status(status)) if status.as_u16() < 300 => {
-            Flow::Respond(exchange.response(*status, Fields::new(), Body::Empty))
+        // As nginx: a page, and `error_page`, are for redirects and for what is an error.
+        Some(Answer::Status(status)) if status.as_u16() < 400 && !special::is_redirect(*status) => {
+            text_response(exchange, *status, Vec::new())
         }
         Some(Answer::Status(status)) => Flow::status(*status),
         Some(Answer::Redirect(status, url)) => {
             special::redirect(exchange, *status, &exchange.expand(url))
         }
-        Some(Answer::Text(status, text)) => {
-            let mut fields = Fields::new();
-            if let Some(content_type) = exchange.core().types.of(&exchange.uri.path) {
-                let _ = fields.set("Content-Type", content_type);
-            }
-            let content = exchange.expand(text);
-            let body = if content.is_empty() {
-                Body::Empty
-            } else {
-                Body::Bytes(content.into())
-            };
-            Flow::Respond(exchange.response(*status, fields, body))
-        }
+        Some(Answer::Text(status, text)) => text_response(exchange, *status, exchange.expand(text)),
     }
+}
+
+fn text_response(exchange: &Exchange, status: StatusCode, text: Vec<u8>) -> Flow {
+    let mut fields = Fields::new();
+    if status != StatusCode::NO_CONTENT
+        && let Some(content_type) = exchange.core().types.of(&exchange.uri.path)
+    {
+        let _ = fields.set("Content-Type", content_type);
+    }
+    let body = if text.is_empty() {
+        Body::Empty
+    } else {
+        Body::Bytes(text.into())
+    };
+    Flow::Respond(exchange.response(status, fields, body))
 }

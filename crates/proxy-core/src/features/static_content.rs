@@ -103,6 +103,11 @@ fn answer(exchange: &Exchange, found: Result<Opened, OpenError>) -> Flow {
     let status = plan.status();
     let mut fields = Fields::with_capacity(8, 256);
     representation.write_fields(&plan, &mut fields);
+    if !matches!(exchange.final_status(status).as_u16(), 200 | 206 | 304) {
+        // The page of an error: nothing of it may be asked for in parts, or again by its date.
+        fields.remove(Known::AcceptRanges);
+        fields.remove(Known::LastModified);
+    }
     if matches!(
         status,
         StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::PRECONDITION_FAILED

@@ -30,6 +30,8 @@ pub struct Settled {
 struct Try {
     name: Template,
     wants_directory: bool,
+    /// No variable is in it: it is then taken as it is, below an `alias`, too.
+    literal: bool,
 }
 
 enum Last {
@@ -97,6 +99,7 @@ fn settle_try(word: &Spanned<nginx_conf::Template>, at: &mut Settling<'_>) -> Tr
         _ => at.template(word),
     };
     Try {
+        literal: name.as_literal().is_some(),
         name,
         wants_directory,
     }
@@ -129,7 +132,8 @@ fn choose<'a>(settled: &'a Settled, exchange: &'a mut Exchange) -> Waiting<'a, F
     Box::pin(async move {
         for candidate in &settled.tries {
             let name = exchange.expand(&candidate.name);
-            let place = exchange.place_of(part_of(exchange, &name).into());
+            let part = part_of(exchange, &name, candidate.literal);
+            let place = exchange.place_of(part.into());
             let found = place.root.metadata(&place.below).await;
             let fits = found.is_ok_and(|found| {
                 if candidate.wants_directory {
@@ -139,10 +143,7 @@ fn choose<'a>(settled: &'a Settled, exchange: &'a mut Exchange) -> Waiting<'a, F
                 }
             });
             if fits {
-                // A directory keeps its name without the slash: whoever serves it redirects to the one with it.
-                let path = uri_of(exchange, &name);
-                exchange.uri.path = path;
-                exchange.uri.as_sent = false;
+                take(exchange, &name, candidate);
                 return Flow::Next;
             }
         }
@@ -150,41 +151,54 @@ fn choose<'a>(settled: &'a Settled, exchange: &'a mut Exchange) -> Waiting<'a, F
             None => Flow::Next,
             Some(Last::Named(name)) => Flow::Turn(Turn::Named(name.clone())),
             Some(Last::Status(status)) => Flow::status(*status),
-            Some(Last::Uri(uri)) => {
-                let target = exchange.expand(uri);
-                Flow::Turn(match memchr::memchr(b'?', &target) {
-                    Some(mark) => Turn::Uri {
-                        path: target[..mark].to_vec(),
-                        args: Some(target[mark + 1..].to_vec()),
-                    },
-                    None => Turn::Uri {
-                        path: target,
-                        args: None,
-                    },
-                })
-            }
+            Some(Last::Uri(uri)) => Flow::Turn(Turn::to(&exchange.expand(uri))),
         }
     })
 }
 
-/// What a name adds to the directory: with `alias` the location's own part of the URI is left out.
-fn part_of(exchange: &Exchange, name: &[u8]) -> Vec<u8> {
-    let own = exchange.location.name.as_bytes();
-    match exchange.core().files.alias && exchange.location.kind != LocationKind::Pattern {
-        true => name.strip_prefix(own).unwrap_or(name).to_vec(),
-        false => name.to_vec(),
+/// How the location names its directory.
+enum Naming {
+    Root,
+    /// `alias` of a location with a prefix.
+    Alias,
+    /// `alias` of a location with a regular expression.
+    WholeAlias,
+}
+
+fn naming(exchange: &Exchange) -> Naming {
+    match (exchange.core().files.alias, exchange.location.kind) {
+        (false, _) => Naming::Root,
+        (true, LocationKind::Pattern) => Naming::WholeAlias,
+        (true, _) => Naming::Alias,
     }
 }
 
-/// The URI of a name that was found.
-fn uri_of(exchange: &Exchange, name: &[u8]) -> Vec<u8> {
+/// What a name adds to the directory: with `alias` the location's own part of the URI is left out of what variables made.
+fn part_of(exchange: &Exchange, name: &[u8], literal: bool) -> Vec<u8> {
     let own = exchange.location.name.as_bytes();
-    let below_alias = exchange.core().files.alias
-        && exchange.location.kind != LocationKind::Pattern
-        && !name.starts_with(own);
-    if below_alias {
-        [own, name].concat()
-    } else {
-        name.to_vec()
-    }
+    let below = match naming(exchange) {
+        Naming::Alias if !literal => name.strip_prefix(own),
+        _ => None,
+    };
+    below.unwrap_or(name).to_vec()
+}
+
+/// Goes on with a name that was found as the URI. A directory keeps its name without the slash: whoever serves it redirects to
+/// the one with it.
+fn take(exchange: &mut Exchange, name: &[u8], found: &Try) {
+    let path = match naming(exchange) {
+        Naming::Root => name.to_vec(),
+        Naming::Alias => {
+            let part = part_of(exchange, name, found.literal);
+            [exchange.location.name.as_bytes(), &part].concat()
+        }
+        // The URI stays what it was for a directory, which the alias alone names.
+        Naming::WholeAlias if found.wants_directory => return,
+        Naming::WholeAlias => {
+            exchange.adds_uri_to_alias = true;
+            name.to_vec()
+        }
+    };
+    exchange.uri.path = path;
+    exchange.uri.as_sent = false;
 }

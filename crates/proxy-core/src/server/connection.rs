@@ -23,6 +23,8 @@ pub struct Connection {
     pub serial: u64,
     /// True when the connection is encrypted.
     pub tls: bool,
+    /// When it was accepted.
+    pub since: std::time::Instant,
     /// The request that is being answered and whose response has not begun; 0 for none.
     serving: AtomicU64,
     ignore_abort: AtomicBool,
@@ -48,6 +50,7 @@ impl Connection {
             local,
             serial: LAST.fetch_add(1, Ordering::Relaxed) + 1,
             tls,
+            since: std::time::Instant::now(),
             serving: AtomicU64::new(0),
             ignore_abort: AtomicBool::new(false),
             awaited: AtomicBool::new(false),

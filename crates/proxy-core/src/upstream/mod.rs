@@ -5,6 +5,7 @@
 mod names;
 mod rotation;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -23,6 +24,8 @@ pub struct Group {
     names: Vec<Arc<Name>>,
     pool: Pool,
     state: Arc<State>,
+    /// Tells groups apart that share a state: no two have the same.
+    number: u64,
 }
 
 /// A `server` line: where its peers are and what holds for them.
@@ -71,13 +74,31 @@ struct Turns {
     rotation: Rotation,
     /// Of all names together, when the rotation was filled; `None` before.
     version: Option<u64>,
-    /// The group that filled it.
-    filled_by: usize,
+    /// The number of the group that filled it; 0 for none.
+    filled_by: u64,
 }
 
 impl Group {
     /// A group. The turns and idle connections of an earlier one with the same name in `zones` go on.
     pub fn new(name: &str, lines: Vec<Line>, pool: PoolSettings, zones: &Zones) -> Self {
+        let pool = zones
+            .entry("upstream pool", name, Pool::default)
+            .with_settings(pool);
+        Self::made(
+            name,
+            lines,
+            pool,
+            zones.entry("upstream", name, State::default),
+        )
+    }
+
+    /// A group that nobody will find by its name: for hosts that requests name. Its idle connections are in `pool`.
+    pub fn unlisted(name: &str, line: Line, pool: Pool) -> Self {
+        Self::made(name, vec![line], pool, Arc::default())
+    }
+
+    fn made(name: &str, lines: Vec<Line>, pool: Pool, state: Arc<State>) -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
         let names = lines.iter().filter_map(|line| match &line.source {
             Source::Named(name, _) => Some(Arc::clone(name)),
             Source::At(_) => None,
@@ -86,10 +107,9 @@ impl Group {
             name: name.into(),
             names: names.collect(),
             lines,
-            pool: zones
-                .entry("upstream pool", name, Pool::default)
-                .with_settings(pool),
-            state: zones.entry("upstream", name, State::default),
+            pool,
+            state,
+            number: LAST.fetch_add(1, Ordering::Relaxed) + 1,
         }
     }
 
@@ -128,12 +148,12 @@ impl Group {
         }
     }
 
-    /// How many peers there are as far as is known: more than that need not be tried.
+    /// How many peers there are as far as is known, those that are `down` left out: more than that need not be tried.
     pub fn peers(&self) -> usize {
         if self.names.is_empty() {
-            self.lines.len()
+            self.lines.iter().filter(|line| !line.terms.down).count()
         } else {
-            self.turns().rotation.len()
+            self.turns().rotation.up()
         }
     }
 
@@ -168,10 +188,9 @@ impl Group {
             .turns
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let me = std::ptr::from_ref(self).addr();
-        if turns.version != Some(version) || turns.filled_by != me {
+        if turns.version != Some(version) || turns.filled_by != self.number {
             turns.version = Some(version);
-            turns.filled_by = me;
+            turns.filled_by = self.number;
             let mut of_names = addresses.into_iter().map(|(addresses, _)| addresses);
             let peers = self.lines.iter().flat_map(|line| {
                 let addresses = match &line.source {

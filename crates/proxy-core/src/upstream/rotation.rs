@@ -84,6 +84,11 @@ impl Rotation {
         self.peers.len()
     }
 
+    /// How many are not `down`.
+    pub fn up(&self) -> usize {
+        self.peers.iter().filter(|peer| !peer.terms.down).count()
+    }
+
     /// True when there is none.
     pub fn is_empty(&self) -> bool {
         self.peers.is_empty()

@@ -6,7 +6,6 @@ use http::StatusCode;
 use nginx_conf::{Args, Fault, List};
 
 use crate::engine::compile::Settling;
-use crate::engine::special::is_redirect;
 use crate::engine::variables::Template;
 
 /// One `error_page` line.
@@ -18,19 +17,9 @@ pub struct ErrorPage {
     pub answer: Option<StatusCode>,
     /// True for a bare `=`: the page's own status is sent.
     pub takes_page_status: bool,
-    /// What is shown.
-    pub target: ErrorPageTarget,
-}
-
-/// What `error_page` shows.
-#[derive(Clone, Debug)]
-pub enum ErrorPageTarget {
-    /// A URI of the same server.
-    Uri(Template),
-    /// A named location.
-    Named(String),
-    /// Another place, by redirect.
-    Url(Template),
+    /// What is shown: a URI of the same server, a named location (`@name`), or, where it begins otherwise, another place by
+    /// redirect. Variables may decide which.
+    pub target: Template,
 }
 
 /// One line as written.
@@ -39,7 +28,6 @@ pub(super) struct Written {
     answer: Option<u16>,
     takes_page_status: bool,
     target: nginx_conf::Spanned<nginx_conf::Template>,
-    text: String,
 }
 
 pub(super) fn read(args: &mut Args<'_>, lines: &mut List<Written>) -> Result<(), Fault> {
@@ -76,14 +64,12 @@ pub(super) fn read(args: &mut Args<'_>, lines: &mut List<Written>) -> Result<(),
         statuses.push(status);
     }
     let place = target.span();
-    let text = target.text().to_owned();
     lines.push(nginx_conf::Spanned {
         value: Written {
             statuses,
             answer,
             takes_page_status,
             target: target.template()?,
-            text,
         },
         span: place,
     })
@@ -104,19 +90,10 @@ fn settle_line(line: &Written, at: &mut Settling<'_>) -> ErrorPage {
     let answer = line
         .answer
         .and_then(|status| StatusCode::from_u16(status).ok());
-    let target = if line.text.starts_with('@') {
-        ErrorPageTarget::Named(line.text.clone())
-    } else if line.text.starts_with('/')
-        || !(line.text.contains("://") || answer.is_some_and(is_redirect))
-    {
-        ErrorPageTarget::Uri(at.template(&line.target))
-    } else {
-        ErrorPageTarget::Url(at.template(&line.target))
-    };
     ErrorPage {
         statuses: line.statuses.clone().into(),
         answer,
         takes_page_status: line.takes_page_status,
-        target,
+        target: at.template(&line.target),
     }
 }

@@ -21,7 +21,7 @@ use super::logs::{ErrorLog, Level};
 use crate::feature::{Directive, Feature};
 use crate::server::Limits;
 
-pub use error_pages::{ErrorPage, ErrorPageTarget};
+pub use error_pages::ErrorPage;
 
 /// The common settings of a location, as a feature whose handlers are none.
 pub struct Core;

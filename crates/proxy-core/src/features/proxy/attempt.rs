@@ -12,7 +12,7 @@ use super::target::Aim;
 use super::variables::ComputedHost;
 use super::{Settled, is_repeatable, request, response, words};
 use crate::body::Body;
-use crate::client::{Answer, Blame, ClientError, Outgoing, Phase, Upload};
+use crate::client::{Answer, Blame, Cause, ClientError, Outgoing, Phase, Upload};
 use crate::engine::exchange::{Attempt, Exchange, Meter};
 use crate::engine::logs::Level;
 use crate::feature::{Flow, Waiting};
@@ -100,11 +100,7 @@ impl NextUpstream {
             _ if error.is_timeout() => self.timeout,
             Phase::Head => {
                 self.invalid_head
-                    || (self.error
-                        && matches!(
-                            error.cause,
-                            crate::client::Cause::Io(_) | crate::client::Cause::Closed
-                        ))
+                    || (self.error && matches!(error.cause, Cause::Io(_) | Cause::Closed))
             }
             _ => self.error,
         }
@@ -192,14 +188,19 @@ impl<'a> Pass<'a> {
                 exchange.expand(content).into(),
             )));
         }
+        if !settled.pass_request_content {
+            return Ok(Kept::Whole(Spooled::Empty));
+        }
         if let Some(Sendable(kept)) = exchange.notes.get() {
             return Ok(Kept::Whole(kept.clone()));
         }
         let asked = &mut exchange.request.content;
-        if !settled.pass_request_content || asked.is_end() {
+        if asked.is_end() {
             return Ok(Kept::Whole(Spooled::Empty));
         }
-        if !settled.request_buffering {
+        // HTTP/1.0 knows no content of unknown length.
+        let can_stream = asked.length().is_some() || !settled.http_10;
+        if !settled.request_buffering && can_stream {
             return Ok(Kept::Streaming(Some(std::mem::replace(
                 asked,
                 Content::empty(),
@@ -259,7 +260,13 @@ impl<'a> Pass<'a> {
     }
 
     async fn ask(&mut self, address: &Address, mut turn: TurnGuard) -> Result<Answer, ClientError> {
-        let mut upload = self.content.upload();
+        let mut upload = self.content.upload().map_err(|error| ClientError {
+            phase: Phase::Send,
+            cause: Cause::Content(error.into()),
+            sent_bytes: 0,
+            received_bytes: 0,
+            reused: false,
+        })?;
         let outgoing = Outgoing {
             head: &self.head,
             interim: None,
@@ -308,7 +315,7 @@ impl<'a> Pass<'a> {
         error: &ClientError,
         address: &Address,
     ) -> Option<Flow> {
-        if let crate::client::Cause::Content(error) = &error.cause {
+        if let Cause::Content(error) = &error.cause {
             return Some(refuse_content(exchange, error));
         }
         let status = response::status_of(error.is_timeout());
@@ -382,16 +389,20 @@ impl Drop for TurnGuard {
 }
 
 impl Kept {
-    fn upload(&mut self) -> Upload {
-        match self {
+    /// The content for one peer.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left for another look at the file.
+    fn upload(&mut self) -> std::io::Result<Upload> {
+        Ok(match self {
             Self::Whole(Spooled::Empty) => Upload::Empty,
             Self::Whole(Spooled::Memory(bytes)) => Upload::Bytes(bytes.clone()),
-            Self::Whole(spooled @ Spooled::File(..)) => match spooled.file_body() {
-                Ok(Some(body)) => Upload::Stream(Box::pin(Body::File(body))),
-                Ok(None) | Err(_) => Upload::Spent,
+            Self::Whole(spooled @ Spooled::File(..)) => match spooled.file_body()? {
+                Some(body) => Upload::Stream(Box::pin(Body::File(body))),
+                None => Upload::Empty,
             },
             Self::Streaming(content) => content.take().map_or(Upload::Spent, Upload::Content),
-        }
+        })
     }
 
     fn is_whole(&self) -> bool {
@@ -411,14 +422,20 @@ fn note_answer(exchange: &mut Exchange, answer: &Answer) {
 }
 
 /// The answer to a client whose content failed.
-fn refuse_content(exchange: &Exchange, error: &ContentError) -> Flow {
-    let level = if matches!(error, ContentError::TooLarge { .. }) {
-        Level::Error
-    } else {
-        Level::Info
+fn refuse_content(exchange: &mut Exchange, error: &ContentError) -> Flow {
+    let level = match error {
+        ContentError::TooLarge { .. } => Level::Error,
+        ContentError::Io(_) => Level::Crit,
+        _ => Level::Info,
     };
     exchange.log(level, format_args!("{error}"));
+    // The page for this status is made as if there was none.
+    exchange.request.content = Content::empty();
     match error.status() {
+        // The disk, or a descriptor, is what is missing.
+        None if matches!(error, ContentError::Io(_)) => {
+            Flow::status(StatusCode::INTERNAL_SERVER_ERROR)
+        }
         Some(status) => Flow::status(status),
         // Nobody is there to be answered; the log tells nginx's 400.
         None => Flow::Close(StatusCode::BAD_REQUEST),

@@ -59,9 +59,9 @@ pub(super) fn make(
     answer: Answer,
     meter: Arc<Meter>,
 ) -> Flow {
-    if let Some(turn) = accel_redirect(settled, exchange, &answer.head.fields) {
+    if let Some(flow) = accel_redirect(settled, exchange, &answer.head.fields) {
         meter.end();
-        return Flow::Turn(turn);
+        return flow;
     }
     let status = answer.head.status;
     if settled.intercept_errors
@@ -86,6 +86,12 @@ pub(super) fn make(
         answer.upgraded.is_some(),
     );
     let ahead = reads_ahead(settled, &answer.head.fields);
+    // Behind an `X-Accel-Redirect`, this is the origin server that knows what it sends.
+    if answer.head.fields.get_known(Known::ContentType).is_some()
+        && let Some(kept) = &mut exchange.kept_fields
+    {
+        kept.remove(Known::ContentType);
+    }
     exchange.notes.put(OriginFields(answer.head.fields));
     let mut body = metered(answer.body, meter);
     if ahead && let Body::Stream(stream) = body {
@@ -132,7 +138,7 @@ impl Witness for CoreSettings {
     }
 }
 
-fn accel_redirect(settled: &Settled, exchange: &mut Exchange, fields: &Fields) -> Option<Turn> {
+fn accel_redirect(settled: &Settled, exchange: &mut Exchange, fields: &Fields) -> Option<Flow> {
     if settled
         .ignored
         .iter()
@@ -150,21 +156,37 @@ fn accel_redirect(settled: &Settled, exchange: &mut Exchange, fields: &Fields) -
     }
     exchange.kept_fields = Some(kept);
     if target.starts_with(b"@") {
-        return Some(Turn::Named(String::from_utf8_lossy(target).into_owned()));
-    }
-    if exchange.request.head.method != Method::HEAD {
-        exchange.request.head.method = Method::GET;
+        let name = String::from_utf8_lossy(target).into_owned();
+        return Some(Flow::Turn(Turn::Named(name)));
     }
     let (path, args) = match memchr::memchr(b'?', target) {
         Some(mark) => (&target[..mark], target[mark + 1..].to_vec()),
         None => (target, Vec::new()),
     };
-    let decoded = http_wire::path::normalise(path, http_wire::path::Normalise::default());
-    let path = decoded.map_or_else(|_| b"/".to_vec(), std::borrow::Cow::into_owned);
-    Some(Turn::Uri {
-        path,
+    let as_is = http_wire::path::Normalise {
+        merge_slashes: false,
+    };
+    // A path that leads upwards is one that the application did not mean to name.
+    let decoded = http_wire::path::normalise(path, as_is)
+        .ok()
+        .filter(|_| !has_parent_segment(&http_wire::path::decode(path)));
+    let Some(path) = decoded else {
+        exchange.log_error(format_args!(
+            "upstream sent unsafe URI \"{}\" in X-Accel-Redirect: it takes a path that begins with a slash and has no \"..\"",
+            String::from_utf8_lossy(target)
+        ));
+        return Some(Flow::status(StatusCode::NOT_FOUND));
+    };
+    exchange.ask_instead(Method::GET);
+    Some(Flow::Turn(Turn::Uri {
+        path: path.into_owned(),
         args: Some(args),
-    })
+    }))
+}
+
+fn has_parent_segment(path: &[u8]) -> bool {
+    path.split(|byte| *byte == b'/')
+        .any(|segment| segment == b"..")
 }
 
 fn fields(settled: &Settled, exchange: &mut Exchange, origin: &Fields, switches: bool) -> Fields {

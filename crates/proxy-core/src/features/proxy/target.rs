@@ -1,11 +1,11 @@
 //! Where `proxy_pass` leads, and the URI that is asked for there.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http_wire::path::{Escape, escape};
 use nginx_conf::{Fault, PeerAddress, Span, Spanned};
 
-use crate::client::PoolSettings;
+use crate::client::{Pool, PoolSettings};
 use crate::engine::compile::Settling;
 use crate::engine::escape::path_and_args;
 use crate::engine::exchange::Exchange;
@@ -43,8 +43,13 @@ pub(super) struct Fixed {
 pub(super) struct Computed {
     url: Template,
     known: Vec<Arc<Group>>,
-    zones: Arc<Zones>,
+    /// Those of hosts that no `upstream` names, the last used first.
+    recent: Mutex<Vec<Arc<Group>>>,
+    pool: Pool,
 }
+
+/// How many hosts that requests lead to are remembered: what a client may name must not fill the memory.
+const RECENT_MAX: usize = 64;
 
 /// What a request is sent to.
 pub(super) struct Aim {
@@ -108,7 +113,8 @@ impl Target {
             return Some(Self::Computed(Arc::new(Computed {
                 url: at.template(pass),
                 known,
-                zones: Arc::clone(at.zones()),
+                recent: Mutex::default(),
+                pool: (*at.zones().entry("upstream pool", "", Pool::default)).clone(),
             })));
         }
         match settle_fixed(pass.value.source(), pass.span, at) {
@@ -201,12 +207,15 @@ fn settle_fixed(url: &str, span: Span, at: &mut Settling<'_>) -> Result<Fixed, F
 
 /// A group for a host that no `upstream` names: its address, or all addresses of its name.
 fn implicit_group(host: &str, zones: &Zones) -> Result<Group, nginx_conf::AddressError> {
-    let source = Source::of(&PeerAddress::parse(host)?, 80);
-    let line = Line {
-        source,
-        terms: Terms::default(),
-    };
+    let line = implicit_line(host)?;
     Ok(Group::new(host, vec![line], PoolSettings::default(), zones))
+}
+
+fn implicit_line(host: &str) -> Result<Line, nginx_conf::AddressError> {
+    Ok(Line {
+        source: Source::of(&PeerAddress::parse(host)?, 80),
+        terms: Terms::default(),
+    })
 }
 
 impl Fixed {
@@ -254,10 +263,9 @@ impl Computed {
             .find(|group| group.name().eq_ignore_ascii_case(parsed.host));
         let group = match named {
             Some(group) => Arc::clone(group),
-            None => Arc::new(
-                implicit_group(parsed.host, &self.zones)
-                    .map_err(|error| format!("{error} in upstream \"{}\"", parsed.host))?,
-            ),
+            None => self
+                .unlisted(parsed.host)
+                .map_err(|error| format!("{error} in upstream \"{}\"", parsed.host))?,
         };
         let uri = match parsed.uri {
             Some(uri) if uri.starts_with('/') => uri.as_bytes().to_vec(),
@@ -280,6 +288,21 @@ impl Computed {
             host: parsed.host.to_owned(),
             uri,
         })
+    }
+}
+
+impl Computed {
+    /// The group of a host that no `upstream` names.
+    fn unlisted(&self, host: &str) -> Result<Arc<Group>, nginx_conf::AddressError> {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = recent.iter().position(|group| **group.name() == *host) {
+            recent[..=at].rotate_right(1);
+        } else {
+            let group = Group::unlisted(host, implicit_line(host)?, self.pool.clone());
+            recent.truncate(RECENT_MAX - 1);
+            recent.insert(0, Arc::new(group));
+        }
+        Ok(Arc::clone(&recent[0]))
     }
 }
 
