@@ -30,7 +30,8 @@ pub fn run(
     supervisor::process::raise_open_files(blueprint.process.open_files_max)
         .map_err(|error| error.to_string())?;
     let goods = goods(&origin, &blueprint, &listening).map_err(|error| error.to_string())?;
-    let realm = Realm::open(goods)?;
+    let mut realm = Realm::open(goods)?;
+    realm.accept();
     let single = Single {
         origin,
         blueprint,

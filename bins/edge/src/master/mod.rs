@@ -344,6 +344,14 @@ impl Program for Edge {
         }
     }
 
+    /// A worker that is not known to serve is to go quickly. It may have begun to serve meanwhile: where the end is to be a
+    /// graceful one, it is so for this worker, too, who goes at once when it has nothing to finish.
+    fn end(&mut self, worker: WorkerId, ending: Ending, master: &mut Master) {
+        let graceful = master.fleet().stopping() != Some(Ending::Quick);
+        let ending = if graceful { Ending::Graceful } else { ending };
+        master.order_end(worker, ending);
+    }
+
     fn sources(&self) -> Vec<(u64, BorrowedFd<'_>)> {
         let predecessor = self.predecessor.iter();
         predecessor

@@ -107,8 +107,10 @@ fn serve(signals: Signals, link: Link, realm: Realm) -> ExitCode {
 async fn obey(signals: Signals, link: Link, mut realm: Realm) -> io::Result<()> {
     let mut hearing = Hearing::new(signals)?;
     let mut master = Master::new(link)?;
-    // A master that can't be told is gone, which the first look at the channel tells, too.
+    // Said first: a master that does not know of it yet could tell us to drop what we have accepted meanwhile. One that can't be
+    // told is gone, which the first look at the channel tells, too.
     let _ = master.link.ready();
+    realm.accept();
     loop {
         let errors = realm.errors();
         let progress = tokio::select! {

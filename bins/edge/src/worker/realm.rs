@@ -9,6 +9,7 @@ use proxy_core::engine::compile::Features;
 use proxy_core::engine::logs::ErrorLog;
 use proxy_core::engine::ports::ListenAddress;
 use proxy_core::engine::process::ProcessSettings;
+use proxy_core::engine::site::Site;
 use proxy_core::engine::zones::Zones;
 
 use super::crew::Crew;
@@ -36,27 +37,36 @@ pub struct Realm {
     crew: Crew,
     /// What the configuration in force says about the process.
     pub process: ProcessSettings,
+    /// Sockets that nothing is accepted from yet.
+    waiting: Vec<(ListenAddress, OwnedFd)>,
 }
 
 impl Realm {
-    /// Serves a configuration.
+    /// Prepares to serve a configuration; nothing is accepted before [`Realm::accept`].
     ///
     /// # Errors
-    /// Why it can't, in words: the configuration, or the system.
+    /// Why it can't be served, in words: the configuration, or the system.
     pub fn open(goods: Goods) -> Result<Self, String> {
         let features = features::all();
         let zones = Arc::new(Zones::default());
         let logs = HandedLogs::new(goods.paths.clone());
         let plan = Plan::make(&features, &zones, &logs, &goods.sources, goods.logs)?;
         let mut realm = Self {
-            crew: Crew::new(plan.serving, plan.errors.clone()),
+            crew: Crew::new(Serving::new(plan.site), plan.errors.clone()),
             features,
             zones,
             logs,
             process: plan.process.clone(),
+            waiting: goods.listens,
         };
-        realm.settle(plan.process, plan.errors, goods.listens)?;
+        realm.settle(plan.process, plan.errors)?;
         Ok(realm)
+    }
+
+    /// Accepts connections from now on.
+    pub fn accept(&mut self) {
+        let listens = std::mem::take(&mut self.waiting);
+        self.crew.listen(listens);
     }
 
     /// Serves another configuration instead; requests in flight end under the one that they began with.
@@ -72,14 +82,9 @@ impl Realm {
             &goods.sources,
             goods.logs,
         )?;
-        let Plan {
-            site,
-            process,
-            errors,
-            ..
-        } = plan;
-        self.crew.shared().serving.replace(site);
-        self.settle(process, errors, goods.listens)
+        self.crew.shared().serving.replace(plan.site);
+        self.crew.listen(goods.listens);
+        self.settle(plan.process, plan.errors)
     }
 
     /// Goes on with logs that were opened anew.
@@ -102,18 +107,12 @@ impl Realm {
         self.crew.stop();
     }
 
-    fn settle(
-        &mut self,
-        process: ProcessSettings,
-        errors: ErrorLog,
-        listens: Vec<(ListenAddress, OwnedFd)>,
-    ) -> Result<(), String> {
+    fn settle(&mut self, process: ProcessSettings, errors: ErrorLog) -> Result<(), String> {
         let threads = process
             .workers
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         self.crew.configure(process.worker_connections, errors);
         self.process = process;
-        self.crew.listen(listens);
         self.zones.forget_unused();
         self.logs.forget_unused();
         self.crew.resize(threads).map_err(|error| {
@@ -124,8 +123,7 @@ impl Realm {
 
 /// A configuration, compiled but not served yet.
 struct Plan {
-    site: Arc<proxy_core::engine::site::Site>,
-    serving: Serving,
+    site: Arc<Site>,
     process: ProcessSettings,
     errors: ErrorLog,
 }
@@ -145,7 +143,6 @@ impl Plan {
         let compiled = compiled.ok_or_else(words)?;
         let process = compiled.main.get::<ProcessSettings>().ok_or_else(words)?;
         Ok(Self {
-            serving: Serving::new(Arc::clone(&compiled.site)),
             site: compiled.site,
             process: process.as_ref().clone(),
             errors: compiled.main.core().error_log.clone(),

@@ -200,7 +200,10 @@ impl std::ops::Deref for Server {
 
 impl Server {
     pub fn signal(&mut self, signal: Signal) {
-        self.child.signal(signal).expect("edge runs");
+        if let Err(error) = self.child.signal(signal) {
+            let (log, stderr) = (self.read("error.log"), self.read("stderr.log"));
+            panic!("{error}; error.log:\n{log}\nstderr:\n{stderr}");
+        }
     }
 
     /// Reloads, and waits until the worker has the new configuration.

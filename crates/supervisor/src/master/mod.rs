@@ -79,13 +79,14 @@ impl Master {
                 return Ok(outcome);
             }
             let ready = self.wait(program)?;
+            // What workers have said first: one that has just become ready is to be told to go as one that serves.
+            for worker in ready.workers {
+                self.hear(worker, program);
+            }
             for signal in self.signals.take() {
                 if signal != Signal::CHILD {
                     program.on_signal(signal, self);
                 }
-            }
-            for worker in ready.workers {
-                self.hear(worker, program);
             }
             for number in ready.sources {
                 program.on_source(number, self);
