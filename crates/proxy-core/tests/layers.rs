@@ -26,8 +26,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("engine", &["feature", "server"]),
     // Peers, their turns and their connections; their state lives in the engine's zones.
     ("upstream", &["client", "engine::zones", "server"]),
-    // A site for those who come from tower.
-    ("tower", &["engine", "server"]),
+    // Services for those who come from tower.
+    ("tower", &["server"]),
     ("spool", &["server"]),
     ("client", &["server"]),
     ("server", &[]),

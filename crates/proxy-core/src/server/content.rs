@@ -14,6 +14,7 @@ use http_wire::chunked::{self, Event};
 
 use super::connection::Connection;
 use crate::alarm::Alarm;
+use crate::body::BoxStream;
 use crate::buffers;
 use crate::socket::Socket;
 
@@ -28,6 +29,8 @@ pub struct Content {
     pause: Duration,
     failed: bool,
     reading: Option<Reading>,
+    /// Content that comes from elsewhere than a connection of ours.
+    given: Option<BoxStream>,
 }
 
 struct Reading {
@@ -81,7 +84,16 @@ impl Content {
             pause: PAUSE,
             failed: false,
             reading: None,
+            given: None,
         }
+    }
+
+    /// Content that somebody else reads: for services that are called without a connection of ours.
+    pub fn given(stream: BoxStream) -> Self {
+        let mut content = Self::empty();
+        content.length = stream.size_hint().exact();
+        content.given = Some(stream);
+        content
     }
 
     pub(super) fn reading(connection: Arc<Connection>, ordinal: u64, lent: Box<Lent>) -> Self {
@@ -89,15 +101,14 @@ impl Content {
             Coding::Length(length) => Some(length),
             Coding::Chunked(_) => None,
         };
-        Self {
-            length,
-            reading: Some(Reading {
-                connection,
-                ordinal,
-                lent,
-            }),
-            ..Self::empty()
-        }
+        let mut content = Self::empty();
+        content.length = length;
+        content.reading = Some(Reading {
+            connection,
+            ordinal,
+            lent,
+        });
+        content
     }
 
     /// The exact length, where the request states it: 0 for none, `None` for chunked.
@@ -107,7 +118,7 @@ impl Content {
 
     /// True when there is nothing (more) to read.
     pub fn is_end(&self) -> bool {
-        self.reading.is_none() && !self.failed
+        self.reading.is_none() && self.given.is_none() && !self.failed
     }
 
     /// The largest content accepted (nginx's `client_max_body_size`); `None` for any.
@@ -142,6 +153,9 @@ impl Content {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Bytes>, ContentError>> {
+        if self.given.is_some() {
+            return self.poll_given(cx);
+        }
         loop {
             if let Some(done) = self.step().transpose() {
                 return Poll::Ready(
@@ -159,6 +173,9 @@ impl Content {
     /// # Errors
     /// As [`Content::chunk`].
     pub fn buffered(&mut self) -> Result<Option<Bytes>, ContentError> {
+        if self.given.is_some() {
+            return Ok(None);
+        }
         Ok(self.step()?.filter(|bytes| !bytes.is_empty()))
     }
 
@@ -183,13 +200,44 @@ impl Content {
             Ok(piece) => piece,
             Err(error) => return Err(self.fail(error)),
         };
-        self.received_bytes += piece.as_ref().map_or(0, Bytes::len) as u64;
+        self.count(piece.as_ref().map_or(0, Bytes::len))?;
+        Ok(piece)
+    }
+
+    fn count(&mut self, bytes: usize) -> Result<(), ContentError> {
+        self.received_bytes += bytes as u64;
         match self.limit_bytes {
             Some(limit_bytes) if self.received_bytes > limit_bytes => {
                 Err(self.fail(ContentError::TooLarge { limit_bytes }))
             }
-            _ => Ok(piece),
+            _ => Ok(()),
         }
+    }
+
+    fn poll_given(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, ContentError>> {
+        while let Some(given) = &mut self.given {
+            match ready!(given.as_mut().poll_frame(cx)) {
+                Some(Ok(frame)) => {
+                    // Trailers of requests go nowhere.
+                    let Ok(bytes) = frame.into_data() else {
+                        continue;
+                    };
+                    if given.is_end_stream() {
+                        self.given = None;
+                    }
+                    self.count(bytes.len())?;
+                    if !bytes.is_empty() {
+                        return Poll::Ready(Ok(Some(bytes)));
+                    }
+                }
+                Some(Err(error)) => {
+                    let error = std::io::Error::other(error);
+                    return Poll::Ready(Err(self.fail(error.into())));
+                }
+                None => self.given = None,
+            }
+        }
+        Poll::Ready(Ok(None))
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ContentError>> {
@@ -231,6 +279,7 @@ impl Content {
 
     fn fail(&mut self, error: ContentError) -> ContentError {
         self.failed = true;
+        self.given = None;
         // Content that is too large is still framed well; anything else leaves the end unknown.
         if let Some(reading) = &mut self.reading
             && !matches!(error, ContentError::TooLarge { .. })

@@ -7,6 +7,7 @@ mod faults;
 mod features;
 mod probe;
 mod reload;
+mod tower;
 mod turns;
 mod upstreams;
 mod world;
