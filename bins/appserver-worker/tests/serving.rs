@@ -122,9 +122,9 @@ fn a_stuck_request_is_ended_by_abort_with_its_stack_in_the_log() {
     let source = "
 import time
 def stuck_here():
+    open('running', 'w').close()
     while True: time.sleep(0.01)
 def app(environ, start_response):
-    open('running', 'w').close()
     stuck_here()
 ";
     let conf = "def worker_abort(worker): worker.log.info('abort hook of %s', worker.pid)\ndef worker_exit(server, worker): server.log.info('exit hook')\n";
