@@ -17,7 +17,7 @@ Builds edge and appserver and writes docs/directives.md and docs/settings.md fro
 /// A generated page: its path, the program that writes it and the option that makes it do so.
 const PAGES: [(&str, &str, &str); 2] = [
     ("docs/directives.md", "edge", "--directives"),
-    ("docs/settings.md", "appserver", "--settings"),
+    ("docs/settings.md", "appserver", "--settings-reference"),
 ];
 
 /// The command.
