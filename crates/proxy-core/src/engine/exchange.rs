@@ -42,6 +42,8 @@ pub struct Exchange {
     pub turns_left: u8,
     /// The status that an `error_page` is being made for, and that its response is sent with.
     pub error_status: Option<StatusCode>,
+    /// True when an `error_page` was taken where `recursive_error_pages` is off: no other one follows it.
+    pub shows_error_page: bool,
     /// True when `error_page … =` leaves the status to the page.
     pub keeps_page_status: bool,
     /// True when `try_files` found a file below the `alias` of a regular expression: the URI is then its name there.

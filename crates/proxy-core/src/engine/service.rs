@@ -106,6 +106,7 @@ impl SiteService {
             internal: false,
             turns_left: 10,
             error_status: None,
+            shows_error_page: false,
             adds_uri_to_alias: false,
             must_close: false,
             method_sent: None,

@@ -37,8 +37,8 @@ pub(super) fn divert(exchange: &mut Exchange, status: StatusCode, fields: Fields
     }
     let core = exchange.core();
     // A request that has used up its internal redirects must not begin another one.
-    let may_divert =
-        exchange.turns_left > 0 && (exchange.error_status.is_none() || core.recursive_error_pages);
+    let may_divert = exchange.turns_left > 0 && !exchange.shows_error_page;
+    let recursive = core.recursive_error_pages;
     let page = core
         .error_pages
         .iter()
@@ -48,6 +48,7 @@ pub(super) fn divert(exchange: &mut Exchange, status: StatusCode, fields: Fields
         exchange.error_status = None;
         return Diverted::Response(page_of_our_own(exchange, status, fields));
     };
+    exchange.shows_error_page = !recursive;
     exchange.error_status = Some(page.answer.unwrap_or(status));
     // A bare `=` answers with whatever status the page itself gets.
     exchange.keeps_page_status = page.takes_page_status;

@@ -47,6 +47,11 @@ async fn error_pages_take_the_places_that_nginx_gives_them() {
         (gone.status, gone.field("Location")),
         (302, Some("https://elsewhere.example/gone"))
     );
+    // The page of a page is not asked for unless recursive_error_pages says so; its own failure is what is told.
+    let chain = site.get("/chain").await;
+    assert_eq!(chain.status, 403);
+    assert!(chain.text().contains("403 Forbidden"));
+    assert_eq!(site.get("/recursive").await.text(), "friendly /recursive");
 }
 
 #[tokio::test]
