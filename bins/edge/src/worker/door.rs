@@ -18,6 +18,7 @@ use proxy_core::server::{Accepted, Connection, Drain, Listener, serve_connection
 use tokio::sync::Notify;
 
 use super::crew::Shared;
+use crate::logs::reason;
 
 /// A full thread says so in the log at most this often.
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(1);
@@ -94,7 +95,17 @@ impl Door {
         shared: &Arc<Shared>,
         room: &Arc<Room>,
     ) -> io::Result<Self> {
-        let listener = Listener::new(socket)?;
+        let (errors, place) = (Arc::clone(shared), address.clone());
+        let listener = Listener::new(socket)?.on_exhausted(move |error| {
+            errors.log(
+                Level::Crit,
+                format_args!(
+                    "accept4() on {place} failed ({}); connections wait until one ends; raise worker_rlimit_nofile, or lower \
+                     worker_connections so that idle ones make room",
+                    reason(error)
+                ),
+            );
+        });
         let inside = Arc::new(Inside {
             service: Arc::new(shared.serving.at(address.clone())),
             shared: Arc::clone(shared),
@@ -146,8 +157,9 @@ impl Inside {
                     self.shared.log(
                         Level::Emerg,
                         format_args!(
-                            "accept() on {} failed: {error}; this thread accepts no more there",
-                            self.address
+                            "accept4() on {} failed ({}); this thread accepts no more there",
+                            self.address,
+                            reason(&error)
                         ),
                     );
                     return;

@@ -85,6 +85,8 @@ fn assume(rights: &Rights) -> Result<(), String> {
     }
     if let Some(folder) = &rights.working_directory {
         supervisor::process::enter(folder).map_err(|error| error.to_string())?;
+        // What the directive is for.
+        supervisor::process::allow_core_files().map_err(|error| error.to_string())?;
     }
     Ok(())
 }
@@ -107,6 +109,7 @@ fn serve(signals: Signals, link: Link, realm: Realm) -> ExitCode {
 async fn obey(signals: Signals, link: Link, mut realm: Realm) -> io::Result<()> {
     let mut hearing = Hearing::new(signals)?;
     let mut master = Master::new(link)?;
+    realm.log_panics();
     // Said first: a master that does not know of it yet could tell us to drop what we have accepted meanwhile. One that can't be
     // told is gone, which the first look at the channel tells, too.
     let _ = master.link.ready();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use nginx_conf::{SourceSet, Style};
 use proxy_core::engine::Serving;
 use proxy_core::engine::compile::Features;
-use proxy_core::engine::logs::ErrorLog;
+use proxy_core::engine::logs::{ErrorLog, Level};
 use proxy_core::engine::ports::ListenAddress;
 use proxy_core::engine::process::ProcessSettings;
 use proxy_core::engine::site::Site;
@@ -100,6 +100,20 @@ impl Realm {
     /// The error log of the program.
     pub fn errors(&self) -> ErrorLog {
         self.crew.shared().errors()
+    }
+
+    /// A fault of the program goes to the error log, too. It ends the connection that met it, nothing else.
+    pub fn log_panics(&mut self) {
+        let shared = Arc::clone(self.crew.shared());
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            before(panic);
+            let words = panic.to_string().replace('\n', " ");
+            shared.log(
+                Level::Alert,
+                format_args!("a fault of edge itself, please report it: {words}"),
+            );
+        }));
     }
 
     /// Cuts everything.

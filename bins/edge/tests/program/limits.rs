@@ -62,3 +62,24 @@ fn a_full_server_takes_the_next_connection_when_one_ends() {
     origin.answer();
     assert_eq!(busy[1].response().expect("an answer").text(), "slow");
 }
+
+#[test]
+fn used_up_descriptors_are_told_and_connections_wait() {
+    let house = House::new();
+    house.configure_all(
+        "worker_rlimit_nofile 100;",
+        "server { listen 127.0.0.1:{port}; location / { return 200 ok; } }",
+    );
+    let server = house.start();
+    let mut clients: Vec<Client> = (0..100).map(|_| server.connect()).collect();
+    server.await_text("error.log", "failed (24: Too many open files)");
+    assert!(
+        server
+            .read("error.log")
+            .contains("raise worker_rlimit_nofile")
+    );
+    let mut last = clients.pop().expect("there are a hundred");
+    last.ask("GET", "/", &[]).expect("the kernel takes it");
+    drop(clients);
+    assert_eq!(last.response().expect("an answer").text(), "ok");
+}

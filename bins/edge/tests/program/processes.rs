@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use testkit::http::Client;
@@ -236,6 +238,39 @@ fn a_new_binary_takes_over_the_sockets() {
     eventually("the new one ends", || {
         test_kill_process(new).is_err().then_some(())
     });
+}
+
+#[test]
+fn an_upgrade_under_load_loses_nothing() {
+    let mut server = serving();
+    let (address, old) = (server.address(), server.pid());
+    let done = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let done = Arc::clone(&done);
+            std::thread::spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    let mut client = Client::connect(address).expect("connections are accepted");
+                    let answer = client.get("/").expect("every request is answered");
+                    assert_eq!(answer.text(), "ok");
+                }
+            })
+        })
+        .collect();
+    server.signal(Signal::USR2);
+    let new = eventually("the new master has written its number", || {
+        let number: i32 = server.read("nginx.pid").trim().parse().ok()?;
+        Pid::from_raw(number).filter(|pid| *pid != old)
+    });
+    let _guard = Stray(new);
+    let ready = format!("{}#0: all 1 workers are ready", new.as_raw_pid());
+    server.await_text("error.log", &ready);
+    server.signal(Signal::QUIT);
+    assert_eq!(server.end(), 0);
+    done.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.join().expect("no client saw a fault");
+    }
 }
 
 #[test]

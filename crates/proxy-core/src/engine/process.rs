@@ -20,7 +20,7 @@ pub struct ProcessSettings {
     pub user: Option<(String, Option<String>)>,
     /// `worker_processes`: how many threads serve; `None` for one per processor.
     pub workers: Option<usize>,
-    /// `worker_connections`: how many connections a thread holds. Default 512.
+    /// `worker_connections`: how many connections of clients a thread holds. Default 512.
     pub worker_connections: usize,
     /// `pid`. Default `logs/nginx.pid` below the prefix.
     pub pid: PathBuf,
@@ -100,7 +100,7 @@ impl Feature for Process {
             scopes: EVENTS_ONLY,
             syntax: "number",
             default: "512",
-            doc: "How many connections one thread may hold, those to origin servers included.",
+            doc: "How many connections of clients one thread may hold. Those to origin servers are not counted: there are no more of them than requests under way, and those kept open.",
             read: |args, written| written.worker_connections.set(args.number(1..=usize::MAX)?),
             ..D::DEFAULT
         },

@@ -32,7 +32,11 @@ pub struct Listener {
     socket: AsyncFd<OwnedFd>,
     local: Address,
     inet: bool,
+    exhausted: Option<Tell>,
 }
+
+/// See [`Listener::on_exhausted`].
+type Tell = Box<dyn Fn(&io::Error) + Send + Sync>;
 
 /// A connection that was accepted.
 pub struct Accepted {
@@ -61,7 +65,15 @@ impl Listener {
             socket,
             local,
             inet,
+            exhausted: None,
         })
+    }
+
+    /// Who is told each time that nothing can be accepted because descriptors or memory are used up.
+    #[must_use]
+    pub fn on_exhausted(mut self, tell: impl Fn(&io::Error) + Send + Sync + 'static) -> Self {
+        self.exhausted = Some(Box::new(tell));
+        self
     }
 
     /// Where it listens.
@@ -91,8 +103,11 @@ impl Listener {
                 }
                 Err(Errno::AGAIN) => guard.clear_ready(),
                 Err(error) if is_of_one_connection(error) => guard.retain_ready(),
-                Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
                     guard.retain_ready();
+                    if let Some(tell) = &self.exhausted {
+                        tell(&error.into());
+                    }
                     tokio::time::sleep(EXHAUSTED_PAUSE).await;
                 }
                 Err(error) => return Err(error.into()),
