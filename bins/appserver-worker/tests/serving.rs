@@ -535,3 +535,29 @@ fn the_board_beats_and_counts() {
         FromTemplate::HookDone
     );
 }
+
+#[test]
+fn a_kept_connection_is_answered_once_more_before_a_worker_ends() {
+    use std::io::{Read, Write};
+    let mut master = Master::with_app(HELLO, json!({"keepalive": 60}));
+    let (worker, address) = master.serve(1);
+    let mut kept = std::net::TcpStream::connect(address).expect("connects");
+    let mut ask = || {
+        kept.write_all(b"GET /kept HTTP/1.1\r\nHost: a\r\n\r\n")
+            .expect("sends");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"/kept") {
+            let mut bytes = [0; 1000];
+            let read = kept.read(&mut bytes).expect("reads");
+            assert!(read > 0, "cut after {:?}", String::from_utf8_lossy(&answer));
+            answer.extend_from_slice(&bytes[..read]);
+        }
+        String::from_utf8(answer).expect("is text")
+    };
+    assert!(ask().contains("Connection: keep-alive"));
+    worker.signal(Signal::TERM);
+    // The listener is shared, so a refused connection cannot tell; the response does.
+    let mut answers = (0..50).map(|_| ask());
+    assert!(answers.any(|answer| answer.contains("Connection: close")));
+    assert_eq!(worker.wait(), 0);
+}
