@@ -100,24 +100,18 @@ impl Output {
         &mut self,
         cx: &mut Context<'_>,
         socket: &Socket,
-        more: bool,
     ) -> Poll<io::Result<()>> {
         while self.pending > 0 {
-            let written = ready!(self.poll_write(cx, socket, more))?;
+            let written = ready!(self.poll_write(cx, socket))?;
             self.advance(written);
         }
         Poll::Ready(Ok(()))
     }
 
-    fn poll_write(
-        &self,
-        cx: &mut Context<'_>,
-        socket: &Socket,
-        more: bool,
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(&self, cx: &mut Context<'_>, socket: &Socket) -> Poll<io::Result<usize>> {
         let mut at = self.copied_written;
         if self.shared_written == self.shared.len() {
-            return socket.poll_write(cx, &[IoSlice::new(&self.copied[at..])], more);
+            return socket.poll_write(cx, &[IoSlice::new(&self.copied[at..])]);
         }
         let mut slices: SmallVec<[IoSlice<'_>; SLICES]> = SmallVec::new();
         for shared in &self.shared[self.shared_written..] {
@@ -127,13 +121,13 @@ impl Output {
             }
             slices.push(IoSlice::new(&shared.bytes));
             if slices.len() >= SLICES - 2 {
-                return socket.poll_write(cx, &slices, more);
+                return socket.poll_write(cx, &slices);
             }
         }
         if at < self.copied.len() {
             slices.push(IoSlice::new(&self.copied[at..]));
         }
-        socket.poll_write(cx, &slices, more)
+        socket.poll_write(cx, &slices)
     }
 
     fn advance(&mut self, mut written: usize) {
@@ -242,9 +236,7 @@ mod tests {
             expected.extend_from_slice(&bytes);
             output.push(bytes.into());
         }
-        poll_fn(|cx| output.poll_flush(cx, &socket, false))
-            .await
-            .unwrap();
+        poll_fn(|cx| output.poll_flush(cx, &socket)).await.unwrap();
         drop(socket);
         assert_eq!(reader.join().unwrap(), expected);
     }

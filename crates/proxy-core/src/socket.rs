@@ -127,19 +127,13 @@ impl Socket {
         Poll::Ready(rustix::net::sockopt::socket_error(&self.fd)?.map_err(io::Error::from))
     }
 
-    /// Writes from the start of `parts` and says how much went. `more` tells the kernel that more follows at once, so
-    /// that it may wait to fill the segment.
+    /// Writes from the start of `parts` and says how much went.
     pub fn poll_write(
         &self,
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
-        more: bool,
     ) -> Poll<io::Result<usize>> {
-        let flags = if more {
-            SendFlags::NOSIGNAL | SendFlags::MORE
-        } else {
-            SendFlags::NOSIGNAL
-        };
+        let flags = SendFlags::NOSIGNAL;
         let wanted: usize = parts.iter().map(|part| part.len()).sum();
         loop {
             let mut guard = ready!(self.fd.poll_write_ready(cx))?;

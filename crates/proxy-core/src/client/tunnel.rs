@@ -80,7 +80,7 @@ impl Way {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         loop {
             while !self.held.is_empty() {
-                match self.to.poll_write(cx, &[IoSlice::new(&self.held)], false) {
+                match self.to.poll_write(cx, &[IoSlice::new(&self.held)]) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken)),
                     Poll::Ready(Ok(written)) => {

@@ -176,7 +176,7 @@ impl Sending {
             while !self.gathered && !waits && self.output.pending() < GATHER {
                 waits = self.gather(cx)?.is_pending();
             }
-            match self.output.poll_flush(cx, socket, false) {
+            match self.output.poll_flush(cx, socket) {
                 Poll::Ready(Ok(())) if self.gathered => return Poll::Ready(Ok(())),
                 Poll::Ready(Ok(())) if !waits => {}
                 Poll::Ready(Ok(())) | Poll::Pending => return Poll::Pending,

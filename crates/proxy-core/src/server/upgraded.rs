@@ -57,7 +57,7 @@ impl AsyncWrite for Upgraded {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.socket.poll_write(cx, &[IoSlice::new(buf)], false)
+        self.socket.poll_write(cx, &[IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -65,7 +65,7 @@ impl AsyncWrite for Upgraded {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.socket.poll_write(cx, bufs, false)
+        self.socket.poll_write(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {

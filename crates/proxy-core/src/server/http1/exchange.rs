@@ -176,10 +176,7 @@ impl<S: Service> Busy<S> {
         taker: Option<crate::server::UpgradeFn>,
     ) -> Next<S> {
         if let Some(taker) = taker
-            && self
-                .write_out(line, false, line.limits.send_timeout)
-                .await
-                .is_ok()
+            && self.write_out(line, line.limits.send_timeout).await.is_ok()
         {
             self.report(service);
             let ahead = self.input.take();

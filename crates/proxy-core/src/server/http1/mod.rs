@@ -169,11 +169,16 @@ impl Line {
                 return Poll::Ready(true);
             }
             if !draining && self.drain.poll(cx).is_ready() {
-                if !newcomer {
+                let grace = if newcomer {
+                    NEWCOMER_GRACE
+                } else {
+                    self.limits.idle_grace
+                };
+                if grace.is_zero() {
                     return Poll::Ready(false);
                 }
                 draining = true;
-                self.alarm.set_after(NEWCOMER_GRACE);
+                self.alarm.set_after(grace);
             }
             if !self.alarm.is_set() {
                 self.alarm.set_from(self.now, span);
@@ -248,11 +253,10 @@ impl<S: Service> Busy<S> {
 
     /// Writes everything out and reports it.
     async fn flush(&mut self, service: &S, line: &mut Line) -> Result<(), Failed> {
-        let written =
-            poll_fn(|cx| Poll::Ready(self.output.poll_flush(cx, &line.socket, false))).await;
+        let written = poll_fn(|cx| Poll::Ready(self.output.poll_flush(cx, &line.socket))).await;
         let result = match written {
             Poll::Ready(result) => result.map_err(|_| Failed::Gone),
-            Poll::Pending => self.write_out(line, false, line.limits.send_timeout).await,
+            Poll::Pending => self.write_out(line, line.limits.send_timeout).await,
         };
         if let Err(failed) = &result {
             self.blame(*failed);
@@ -276,16 +280,11 @@ impl<S: Service> Busy<S> {
         }
     }
 
-    /// Writes everything out; `more` follows at once.
-    async fn write_out(
-        &mut self,
-        line: &mut Line,
-        more: bool,
-        pause: Duration,
-    ) -> Result<(), Failed> {
+    /// Writes everything out.
+    async fn write_out(&mut self, line: &mut Line, pause: Duration) -> Result<(), Failed> {
         let mut seen = None;
         let result = poll_fn(|cx| {
-            if let Poll::Ready(result) = self.output.poll_flush(cx, &line.socket, more) {
+            if let Poll::Ready(result) = self.output.poll_flush(cx, &line.socket) {
                 return Poll::Ready(result.map_err(|_| Failed::Gone));
             }
             let written = self.output.written_total();

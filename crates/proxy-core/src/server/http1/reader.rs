@@ -112,7 +112,7 @@ impl Reader {
             output.push_slice(&interim);
         }
         self.collect(&line.connection, input);
-        if let Poll::Ready(Err(_)) = output.poll_flush(cx, &line.socket, false) {
+        if let Poll::Ready(Err(_)) = output.poll_flush(cx, &line.socket) {
             return Poll::Ready(Gone);
         }
         if self.lent || !self.watching {

@@ -16,8 +16,9 @@ use crate::output::Output;
 use crate::read_ahead::ReadAhead;
 use crate::server::service::{Outcome, Service};
 
-/// Files up to this length are read into the write buffer and leave with the head.
-const FILE_COPY_MAX: u64 = 32 * 1024;
+/// Files up to this length are read into the write buffer, which they fit in with a head, and leave with it. For longer ones a
+/// second call, `sendfile`, is cheaper.
+const FILE_COPY_MAX: u64 = 15 * 1024;
 /// Longest piece given to one `sendfile`, in bytes: so long does one download keep the thread from others.
 const SENDFILE_MAX: u64 = 512 * 1024;
 /// A stream is asked for more until so many bytes wait to be written.
@@ -91,9 +92,8 @@ impl<S: Service> Busy<S> {
         if counted.left() != Some(file.len()) || !line.socket.can_sendfile() {
             return self.send_chunks(line, file, counted, pause).await;
         }
-        self.write_out(line, true, pause)
-            .await
-            .map_err(Outcome::from)?;
+        // Not with MSG_MORE: a held-back head makes what follows twice as expensive (100 KiB on loopback: 28 instead of 13 µs).
+        self.write_out(line, pause).await.map_err(Outcome::from)?;
         while !file.is_empty() {
             let sent = self.send_file_part(line, file, pause).await?;
             counted.count(sent);
@@ -109,17 +109,14 @@ impl<S: Service> Busy<S> {
         file: &mut FileBody,
         pause: Duration,
     ) -> Result<u64, Outcome> {
-        let rest = file.len();
         let resident = poll_fn(|cx| file.poll_resident(cx, SENDFILE_MAX))
             .await
             .map_err(failed)?;
         let result = poll_fn(|cx| {
             let sent = match file.part() {
-                Some(Part::Bytes(bytes)) => line.socket.poll_write(
-                    cx,
-                    &[std::io::IoSlice::new(bytes)],
-                    rest > bytes.len() as u64,
-                ),
+                Some(Part::Bytes(bytes)) => {
+                    line.socket.poll_write(cx, &[std::io::IoSlice::new(bytes)])
+                }
                 Some(Part::File { fd, offset, len }) => {
                     line.socket
                         .poll_sendfile(cx, fd, offset, resident.min(len) as usize)
@@ -159,9 +156,7 @@ impl<S: Service> Busy<S> {
         while let Some(chunk) = poll_fn(|cx| file.poll_chunk(cx)).await {
             counted.push(chunk.map_err(failed)?, &mut self.output)?;
             if self.output.pending() >= STREAM_GATHER {
-                self.write_out(line, false, pause)
-                    .await
-                    .map_err(Outcome::from)?;
+                self.write_out(line, pause).await.map_err(Outcome::from)?;
             }
         }
         Ok(())
@@ -189,7 +184,7 @@ impl<S: Service> Busy<S> {
                 if ended && self.output.pending() < STREAM_GATHER {
                     return Poll::Ready(Ok(()));
                 }
-                match self.output.poll_flush(cx, &line.socket, false) {
+                match self.output.poll_flush(cx, &line.socket) {
                     Poll::Ready(Ok(())) => written_when_stalled = None,
                     Poll::Ready(Err(_)) => return Poll::Ready(Err(Outcome::ClientGone)),
                     Poll::Pending => {
