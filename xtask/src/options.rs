@@ -31,14 +31,19 @@ impl Options {
 
     /// The value of `--name`, the last one when it was given more often.
     pub fn value(&mut self, name: &str) -> Result<Option<String>, String> {
-        let mut found = None;
+        Ok(self.values(name)?.pop())
+    }
+
+    /// The values of all `--name`, in order.
+    pub fn values(&mut self, name: &str) -> Result<Vec<String>, String> {
+        let mut found = Vec::new();
         while let Some(at) = self.left.iter().position(|argument| argument == name) {
             self.left.remove(at);
             let value = self
                 .left
                 .remove(at)
                 .ok_or_else(|| format!("\"{name}\" takes a value"))?;
-            found = Some(value);
+            found.push(value);
         }
         Ok(found)
     }
@@ -78,6 +83,11 @@ mod tests {
         assert_eq!(some.number("--rounds"), Ok(Some(7)));
         assert_eq!(some.value("--front"), Ok(Some("nginx".to_owned())));
         assert_eq!(some.value("--app"), Ok(None));
+        let mut both = options("--skip a --skip=b");
+        assert_eq!(
+            both.values("--skip"),
+            Ok(vec!["a".to_owned(), "b".to_owned()])
+        );
         assert_eq!(some.words(), Ok(vec!["one".to_owned(), "two".to_owned()]));
     }
 

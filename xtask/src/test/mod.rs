@@ -67,7 +67,7 @@ pub fn main(workspace: &Workspace, arguments: &[String]) -> Result<ExitCode, Str
         return Ok(ExitCode::SUCCESS);
     }
     let mut left_out = Vec::new();
-    while let Some(name) = options.value("--skip")? {
+    for name in options.values("--skip")? {
         left_out.push(known(&name)?);
     }
     let mut chosen = Vec::new();
