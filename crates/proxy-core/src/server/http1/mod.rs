@@ -169,16 +169,11 @@ impl Line {
                 return Poll::Ready(true);
             }
             if !draining && self.drain.poll(cx).is_ready() {
-                let grace = if newcomer {
-                    NEWCOMER_GRACE
-                } else {
-                    self.limits.idle_grace
-                };
-                if grace.is_zero() {
+                if !newcomer {
                     return Poll::Ready(false);
                 }
                 draining = true;
-                self.alarm.set_after(grace);
+                self.alarm.set_after(NEWCOMER_GRACE);
             }
             if !self.alarm.is_set() {
                 self.alarm.set_from(self.now, span);
