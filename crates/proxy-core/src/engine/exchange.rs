@@ -38,7 +38,7 @@ pub struct Exchange {
     pub assigned: Vec<Option<Box<[u8]>>>,
     /// True after an internal redirect: `internal` locations are open.
     pub internal: bool,
-    /// Internal redirects that are left before the request is given up (nginx: 10).
+    /// One more than the internal redirects that are left before the request is given up (nginx: 10); 0 once it was.
     pub turns_left: u8,
     /// The status that an `error_page` is being made for, and that its response is sent with.
     pub error_status: Option<StatusCode>,

@@ -43,12 +43,8 @@ const fn family(
 
 /// All of them.
 pub(super) const ALL: &[Variable] = &[
-    plain("args", "the arguments of the request", |ex, _, out| {
-        text(out, &ex.uri.args)
-    }),
-    plain("query_string", "the same as $args", |ex, _, out| {
-        text(out, &ex.uri.args)
-    }),
+    plain("args", "the arguments of the request", arguments),
+    plain("query_string", "the same as $args", arguments),
     plain(
         "is_args",
         "\"?\" when there are arguments, else empty",
@@ -77,6 +73,14 @@ pub(super) const ALL: &[Variable] = &[
     plain("connection", "the connection's number", |ex, _, out| {
         number(out, ex.request.connection.serial)
     }),
+    plain(
+        "connection_time",
+        "seconds with milliseconds since the connection was accepted",
+        |ex, _, out| {
+            let age = ex.request.connection.since.elapsed();
+            write!(out, "{}.{:03}", age.as_secs(), age.subsec_millis()).is_ok()
+        },
+    ),
     plain(
         "connection_requests",
         "requests that the connection has carried, this one included",
@@ -126,6 +130,11 @@ pub(super) const ALL: &[Variable] = &[
     plain("hostname", "the name of this machine", |_, _, out| {
         text(out, rustix::system::uname().nodename().to_bytes())
     }),
+    plain(
+        "gzip_ratio",
+        "no value: responses are not compressed",
+        |_, _, _| false,
+    ),
     family("http_", "one field of the request by name", request_field),
     plain("https", "\"on\" over TLS, else empty", |ex, _, out| {
         text(
@@ -299,6 +308,21 @@ pub(super) const ALL: &[Variable] = &[
         |ex, _, out| text(out, ex.request.head.version.as_str().as_bytes()),
     ),
     plain(
+        "ssl_cipher",
+        "no value: the connection is not encrypted",
+        |_, _, _| false,
+    ),
+    plain(
+        "ssl_protocol",
+        "no value: the connection is not encrypted",
+        |_, _, _| false,
+    ),
+    plain(
+        "ssl_server_name",
+        "no value: the connection is not encrypted",
+        |_, _, _| false,
+    ),
+    plain(
         "status",
         "the status of the response",
         |ex, _, out| match &ex.answer {
@@ -377,6 +401,10 @@ fn same_name(field: &[u8], variable: &[u8]) -> bool {
             .iter()
             .zip(variable)
             .all(|(a, b)| fold(*a) == fold(*b))
+}
+
+fn arguments(exchange: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
+    !exchange.uri.args.is_empty() && text(out, &exchange.uri.args)
 }
 
 fn argument(exchange: &Exchange, name: &str, out: &mut Vec<u8>) -> bool {

@@ -102,14 +102,14 @@ fn enter_location(exchange: &mut Exchange) -> Flow {
 }
 
 fn take_turn(exchange: &mut Exchange, turn: Turn) -> Flow {
-    let Some(left) = exchange.turns_left.checked_sub(1) else {
+    exchange.turns_left = exchange.turns_left.saturating_sub(1);
+    if exchange.turns_left == 0 {
         let place = String::from_utf8_lossy(&exchange.uri.path).into_owned();
         exchange.log_error(format_args!(
             "rewrite or internal redirection cycle while internally redirecting to \"{place}\""
         ));
         return Flow::Special(StatusCode::INTERNAL_SERVER_ERROR, Fields::new());
-    };
-    exchange.turns_left = left;
+    }
     exchange.internal = true;
     exchange.adds_uri_to_alias = false;
     match turn {
@@ -134,20 +134,36 @@ fn take_turn(exchange: &mut Exchange, turn: Turn) -> Flow {
     }
 }
 
+/// The fields of a response behind those that were kept for it, which win, but where a field may come more than once, and
+/// but for the place that a redirect leads to.
+fn with_kept(kept: Fields, own: &Fields) -> Fields {
+    let mut fields = kept;
+    if own.get_known(Known::Location).is_some() {
+        fields.remove(Known::Location);
+    }
+    let (wins, kept) = (fields.known_names(), fields.len());
+    for (name, value) in own {
+        let many = matches!(
+            name.known(),
+            Some(Known::SetCookie | Known::WwwAuthenticate | Known::CacheControl)
+        );
+        let loses = match name.known() {
+            Some(known) => wins.contains(known),
+            None => fields
+                .iter()
+                .take(kept)
+                .any(|(other, _)| other.as_bytes().eq_ignore_ascii_case(name.as_bytes())),
+        };
+        if many || !loses {
+            let _ = fields.append(name, value);
+        }
+    }
+    fields
+}
+
 pub(super) fn shape(exchange: &mut Exchange, mut response: Response) -> Response {
     if let Some(kept) = exchange.kept_fields.take() {
-        for (name, value) in kept.iter() {
-            let _ = match name.known() {
-                Some(Known::SetCookie | Known::WwwAuthenticate) => {
-                    response.fields.append(name, value)
-                }
-                // A redirect in place of another one leads where it says itself.
-                Some(Known::Location) if response.fields.get_known(Known::Location).is_some() => {
-                    Ok(())
-                }
-                _ => response.fields.set(name, value),
-            };
-        }
+        response.fields = with_kept(kept, &response.fields);
     }
     let location = Arc::clone(&exchange.location);
     for handler in &location.handlers.shapes {

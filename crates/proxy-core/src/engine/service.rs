@@ -104,7 +104,7 @@ impl SiteService {
             captures: Captures::default(),
             assigned: Vec::new(),
             internal: false,
-            turns_left: 10,
+            turns_left: 11,
             error_status: None,
             shows_error_page: false,
             adds_uri_to_alias: false,

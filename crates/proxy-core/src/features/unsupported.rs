@@ -589,6 +589,16 @@ impl Feature for Unsupported {
         line("otel_trace", ANYWHERE, "health checks and metrics"),
         block("otel_exporter", ANYWHERE, "health checks and metrics"),
         line("otel_service_name", ANYWHERE, "health checks and metrics"),
+        line(
+            "resolver",
+            ANYWHERE,
+            "name servers of one's own; names are asked of those of this machine and renewed when they expire",
+        ),
+        line(
+            "resolver_timeout",
+            ANYWHERE,
+            "name servers of one's own; names are asked of those of this machine and renewed when they expire",
+        ),
         line("load_module", MAIN_ONLY, "dynamic modules"),
         block("stream", MAIN_ONLY, "other protocols than HTTP"),
         block("mail", MAIN_ONLY, "other protocols than HTTP"),
@@ -626,9 +636,45 @@ const fn block(name: &'static str, scopes: Scopes, area: &'static str) -> D {
     }
 }
 
+/// What asks for nothing that edge does not do anyway: features turned off, limits without a limit, everybody let in.
+const HONOURED: &[(&str, &str)] = &[
+    ("allow", "all"),
+    ("auth_basic", "off"),
+    ("auth_request", "off"),
+    ("autoindex", "off"),
+    ("brotli", "off"),
+    ("brotli_static", "off"),
+    ("charset", "off"),
+    ("client_body_in_file_only", "off"),
+    ("gunzip", "off"),
+    ("gzip", "off"),
+    ("gzip_static", "off"),
+    ("limit_rate", "0"),
+    ("mirror", "off"),
+    ("proxy_cache", "off"),
+    ("proxy_store", "off"),
+    ("rewrite_log", "off"),
+    ("satisfy", "all"),
+    ("ssi", "off"),
+    ("ssl", "off"),
+    ("uninitialized_variable_warn", "on"),
+    ("uninitialized_variable_warn", "off"),
+    ("userid", "off"),
+];
+
+/// What steers a cache only: without `proxy_cache`, which is refused, it means nothing.
+const OF_A_CACHE: &[&str] = &["proxy_cache_bypass", "proxy_no_cache"];
+
 fn refuse(args: &mut Args<'_>, _: &mut Written) -> Result<(), Fault> {
-    args.rest();
+    let words = args.rest();
     let name = args.directive();
+    let honoured = match &*words {
+        [word] => HONOURED.contains(&(name, word.text())),
+        _ => false,
+    };
+    if honoured || OF_A_CACHE.contains(&name) {
+        return Ok(());
+    }
     let area = Unsupported::DIRECTIVES
         .iter()
         .find(|directive| directive.name == name)

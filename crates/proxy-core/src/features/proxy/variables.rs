@@ -146,6 +146,11 @@ pub(super) const ALL: &[Variable] = &[
             })
         },
     ),
+    plain(
+        "upstream_cache_status",
+        "no value: nothing is cached",
+        |_, _, _| false,
+    ),
     plain("upstream_bytes_sent", "bytes to each peer", |ex, _, out| {
         attempts(ex, out, |attempt, out| {
             out.extend_from_slice(attempt.sent_bytes.to_string().as_bytes());
