@@ -10,6 +10,7 @@ use std::path::Path;
 use static_files::{OpenError, Root, RootOptions, Symlinks};
 
 use super::exchange::Exchange;
+use super::logs::Level;
 use super::variables::Template;
 
 /// How many directories that variables lead to a thread remembers.
@@ -30,9 +31,41 @@ pub struct FilesAt {
 /// A directory, and a path that must lie beneath it.
 pub struct Place<'e> {
     /// The directory.
-    pub root: Root,
+    pub root: RootOf<'e>,
     /// The path below it, without a slash in front.
     pub below: Cow<'e, [u8]>,
+}
+
+/// A directory that is the location's own, or was led to by variables.
+pub enum RootOf<'e> {
+    /// The location's.
+    Fixed(&'e Root),
+    /// Another one.
+    Led(Root),
+}
+
+impl std::ops::Deref for RootOf<'_> {
+    type Target = Root;
+
+    fn deref(&self) -> &Root {
+        match self {
+            Self::Fixed(root) => root,
+            Self::Led(root) => root,
+        }
+    }
+}
+
+impl Place<'_> {
+    /// The same, holding on to nothing: for those who wait.
+    pub fn into_owned(self) -> Place<'static> {
+        Place {
+            root: RootOf::Led(match self.root {
+                RootOf::Fixed(root) => root.clone(),
+                RootOf::Led(root) => root,
+            }),
+            below: Cow::Owned(self.below.into_owned()),
+        }
+    }
 }
 
 impl FilesAt {
@@ -85,7 +118,7 @@ impl Exchange {
     }
 
     /// The place of another path in the same location; `part` is what it adds to `root` or `alias`.
-    pub fn place_of<'e>(&self, part: Cow<'e, [u8]>) -> Place<'e> {
+    pub fn place_of<'e>(&'e self, part: Cow<'e, [u8]>) -> Place<'e> {
         let files = &self.core().files;
         if let Some((root, glue)) = &files.fixed {
             let below = if glue.is_empty() {
@@ -94,7 +127,7 @@ impl Exchange {
                 Cow::Owned([glue, &*part].concat())
             };
             return Place {
-                root: root.clone(),
+                root: RootOf::Fixed(root),
                 below,
             };
         }
@@ -106,8 +139,25 @@ impl Exchange {
             Cow::Owned([glue, &*part].concat())
         };
         Place {
-            root: remembered_root(directory, files.symlinks),
+            root: RootOf::Led(remembered_root(directory, files.symlinks)),
             below,
+        }
+    }
+}
+
+impl Exchange {
+    /// Logs which file or directory refused whom. That is found out by looking at each directory on the way, in the blocking
+    /// pool, because it may wait for a disk.
+    pub async fn log_refusal(&mut self, level: Level, place: Place<'static>, error: OpenError) {
+        if !self.core().error_log.takes(level) {
+            return;
+        }
+        let explained = tokio::task::spawn_blocking(move || {
+            place.root.explain(&place.below, error).to_string()
+        });
+        match explained.await {
+            Ok(why) => self.log(level, format_args!("{why}")),
+            Err(_) => self.log(level, format_args!("a file could not be opened")),
         }
     }
 }

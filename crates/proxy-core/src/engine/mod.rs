@@ -20,6 +20,7 @@ mod service;
 pub mod site;
 pub mod special;
 pub mod structure;
+mod table;
 pub mod variables;
 pub mod zones;
 

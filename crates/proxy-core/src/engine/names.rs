@@ -1,16 +1,16 @@
 //! Which server a `Host` names: `server_name` as nginx documents it. Exact names, then the longest wildcard that begins with
 //! an asterisk, then the longest that ends with one, then regular expressions in their order.
 
-use std::collections::HashMap;
+use super::table::Table;
 
 /// The names of all servers that share a listening address. `T` is what a name leads to.
 #[derive(Debug)]
 pub struct ServerNames<T, P> {
-    exact: HashMap<Box<[u8]>, T>,
+    exact: Table<T>,
     /// `*.example.org` under `.example.org`.
-    leading: HashMap<Box<[u8]>, T>,
+    leading: Table<T>,
     /// `www.example.*` under `www.example.`.
-    trailing: HashMap<Box<[u8]>, T>,
+    trailing: Table<T>,
     patterns: Vec<(P, T)>,
 }
 
@@ -57,9 +57,9 @@ impl<P> ServerName<P> {
 impl<T, P> Default for ServerNames<T, P> {
     fn default() -> Self {
         Self {
-            exact: HashMap::new(),
-            leading: HashMap::new(),
-            trailing: HashMap::new(),
+            exact: Table::default(),
+            leading: Table::default(),
+            trailing: Table::default(),
             patterns: Vec::new(),
         }
     }
@@ -128,7 +128,7 @@ impl<T: Clone, P> ServerNames<T, P> {
     }
 }
 
-fn vacant<T>(map: &mut HashMap<Box<[u8]>, T>, name: String, value: T) -> bool {
+fn vacant<T>(map: &mut Table<T>, name: String, value: T) -> bool {
     match map.entry(name.into_bytes().into()) {
         std::collections::hash_map::Entry::Occupied(_) => false,
         std::collections::hash_map::Entry::Vacant(entry) => {

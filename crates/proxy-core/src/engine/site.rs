@@ -9,6 +9,7 @@ use super::core::CoreSettings;
 use super::names::ServerNames;
 use super::ports::ListenAddress;
 use super::prefixes::PrefixSet;
+use super::table::Table;
 use crate::feature::{Phase, Run, Settled};
 
 /// A compiled configuration. Requests hold the one that they began with.
@@ -138,9 +139,11 @@ impl Handlers {
 /// The locations of a server, or those nested in a location.
 #[derive(Default)]
 pub struct Locations {
-    exact: HashMap<Box<[u8]>, Arc<Location>>,
+    exact: Table<Arc<Location>>,
     prefixes: PrefixSet<Arc<Location>>,
     patterns: Vec<(Pattern, Arc<Location>)>,
+    /// Exact ones that send visitors from `/app` to `/app/`, under the former.
+    slashless: Table<Arc<Location>>,
 }
 
 /// An expression that matched a path.
@@ -158,12 +161,18 @@ pub enum Found<'a> {
 
 impl Locations {
     pub(crate) fn new(locations: Vec<(Option<Pattern>, Arc<Location>)>) -> Self {
-        let mut exact = HashMap::new();
+        let mut exact = Table::default();
         let mut prefixes = Vec::new();
         let mut patterns = Vec::new();
+        let mut slashless = Table::default();
         for (pattern, location) in locations {
             match (location.kind, pattern) {
                 (LocationKind::Exact, _) => {
+                    if let Some(name) = location.name.strip_suffix('/')
+                        && location.handlers.wants_slash
+                    {
+                        slashless.insert(name.as_bytes().into(), Arc::clone(&location));
+                    }
                     exact.insert(location.name.clone().into_bytes().into(), location);
                 }
                 (LocationKind::Prefix | LocationKind::PrefixOnly, _) => {
@@ -177,6 +186,7 @@ impl Locations {
             exact,
             prefixes: PrefixSet::new(prefixes),
             patterns,
+            slashless,
         }
     }
 
@@ -226,12 +236,12 @@ impl Locations {
 
     /// The location whose prefix lacks only its final slash in `path`, when it sends visitors there.
     fn slash_after(&self, path: &[u8]) -> Option<&Arc<Location>> {
-        let exact = || self.exact.get(&[path, b"/"].concat()[..]);
-        let found = self
-            .prefixes
-            .extended_by(path, b'/')
-            .or_else(|| if self.exact.is_empty() { None } else { exact() });
-        found.filter(|location| location.handlers.wants_slash)
+        let prefix = self.prefixes.extended_by(path, b'/');
+        let found = prefix.filter(|location| location.handlers.wants_slash);
+        if self.slashless.is_empty() || prefix.is_some() {
+            return found;
+        }
+        self.slashless.get(path)
     }
 
     /// All of them.

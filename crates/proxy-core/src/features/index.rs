@@ -11,7 +11,7 @@ use crate::engine::files::numbered;
 use crate::engine::logs::Level;
 use crate::engine::scopes::HTTP_SERVER_LOCATION;
 use crate::engine::variables::Template;
-use crate::feature::{Directive, Feature, Flow, Handler, Phase, Turn, Waiting};
+use crate::feature::{Directive, Feature, Flow, Handler, Phase, Try, Turn};
 
 /// The feature.
 pub struct Index;
@@ -47,7 +47,7 @@ impl Feature for Index {
         },
         ..Directive::DEFAULT
     }];
-    const PHASES: &'static [(Phase, Handler<Settled>)] = &[(Phase::Content, Handler::Wait(find))];
+    const PHASES: &'static [(Phase, Handler<Settled>)] = &[(Phase::Content, Handler::Try(find))];
 
     fn settle(
         &self,
@@ -66,14 +66,14 @@ impl Feature for Index {
     }
 }
 
-fn find<'a>(settled: &'a Settled, exchange: &'a mut Exchange) -> Waiting<'a, Flow> {
-    Box::pin(async move {
-        let method = &exchange.request.head.method;
-        if !exchange.uri.path.ends_with(b"/")
-            || !matches!(*method, Method::GET | Method::HEAD | Method::POST)
-        {
-            return Flow::Next;
-        }
+fn find<'a>(settled: &'a Settled, exchange: &'a mut Exchange) -> Try<'a> {
+    let method = &exchange.request.head.method;
+    if !exchange.uri.path.ends_with(b"/")
+        || !matches!(*method, Method::GET | Method::HEAD | Method::POST)
+    {
+        return Try::Settled(Flow::Next);
+    }
+    Try::Waiting(Box::pin(async move {
         for file in &settled.files {
             let name = exchange.expand(file);
             if name.starts_with(b"/") {
@@ -86,23 +86,23 @@ fn find<'a>(settled: &'a Settled, exchange: &'a mut Exchange) -> Waiting<'a, Flo
             path.extend_from_slice(&name);
             let mut part = exchange.file_part().to_vec();
             part.extend_from_slice(&name);
-            let place = exchange.place_of(part.into());
+            let place = exchange.place_of(part.into()).into_owned();
             match place.root.metadata(&place.below).await {
                 Ok(found) if found.is_file() => return Flow::Turn(Turn::Uri { path, args: None }),
                 Err(error) if error.status() == StatusCode::FORBIDDEN => {
-                    exchange.log_error(format_args!("{}", place.root.explain(&place.below, error)));
+                    exchange.log_refusal(Level::Error, place, error).await;
                     return Flow::status(StatusCode::FORBIDDEN);
                 }
                 Ok(_) | Err(_) => {}
             }
         }
         missing(exchange).await
-    })
+    }))
 }
 
 /// No index: the directory exists and may not be listed, or is not there at all.
 async fn missing(exchange: &mut Exchange) -> Flow {
-    let place = exchange.place();
+    let place = exchange.place().into_owned();
     let path = String::from_utf8_lossy(&exchange.file_path()).into_owned();
     match place.root.metadata(&place.below).await {
         Ok(found) if found.is_dir() => {
@@ -112,7 +112,7 @@ async fn missing(exchange: &mut Exchange) -> Flow {
             Flow::status(StatusCode::FORBIDDEN)
         }
         Err(error) if error.status() == StatusCode::FORBIDDEN => {
-            exchange.log_error(format_args!("{}", place.root.explain(&place.below, error)));
+            exchange.log_refusal(Level::Error, place, error).await;
             Flow::status(StatusCode::FORBIDDEN)
         }
         found => {

@@ -14,7 +14,7 @@ use crate::engine::compile::Settling;
 use crate::engine::core::IfModifiedSince;
 use crate::engine::escape;
 use crate::engine::exchange::Exchange;
-use crate::engine::files::{Place, numbered};
+use crate::engine::files::numbered;
 use crate::engine::logs::Level;
 use crate::engine::special;
 use crate::feature::{Feature, Flow, Handler, Phase, Try};
@@ -46,23 +46,24 @@ fn serve<'a>(_: &'a (), exchange: &'a mut Exchange) -> Try<'a> {
     let place = exchange.place();
     match place.root.open_with(&place.below, Lookup::Cached) {
         Err(error) if error.would_block() => Try::Waiting(Box::pin(serve_patiently(exchange))),
-        found => Try::Settled(answer(exchange, found)),
+        Err(error) => refuse(exchange, error),
+        Ok(opened) => Try::Settled(answer(exchange, opened)),
     }
 }
 
 /// The way of a file whose path is not in the kernel's memory: the disk is asked in the blocking pool.
 async fn serve_patiently(exchange: &mut Exchange) -> Flow {
-    let Place { root, below } = exchange.place();
-    let below = below.into_owned();
-    let found = root.open(&below).await;
-    answer(exchange, found)
+    let place = exchange.place().into_owned();
+    match place.root.open(&place.below).await {
+        Ok(opened) => answer(exchange, opened),
+        Err(error) => match refuse(exchange, error) {
+            Try::Settled(flow) => flow,
+            Try::Waiting(waiting) => waiting.await,
+        },
+    }
 }
 
-fn answer(exchange: &Exchange, found: Result<Opened, OpenError>) -> Flow {
-    let opened = match found {
-        Ok(opened) => opened,
-        Err(error) => return refuse(exchange, error),
-    };
+fn answer(exchange: &Exchange, opened: Opened) -> Flow {
     if opened.metadata().is_dir() {
         let mut path = exchange.uri.path.clone();
         path.push(b'/');
@@ -128,27 +129,31 @@ fn answer(exchange: &Exchange, found: Result<Opened, OpenError>) -> Flow {
     Flow::Respond(exchange.response(status, fields, body))
 }
 
-fn refuse(exchange: &Exchange, error: OpenError) -> Flow {
+/// What there is not is told at once; why somebody may not have it is found out by looking at each directory on the way, which
+/// may wait for a disk.
+fn refuse(exchange: &mut Exchange, error: OpenError) -> Try<'_> {
     let status = error.status();
-    if status == StatusCode::NOT_FOUND {
-        if exchange.core().log_not_found {
-            let path = String::from_utf8_lossy(&exchange.file_path()).into_owned();
-            exchange.log(
-                Level::Error,
-                format_args!("open() \"{path}\" failed ({})", numbered(&error)),
-            );
-        }
-    } else {
-        let place = exchange.place();
-        let level = if status == StatusCode::FORBIDDEN {
-            Level::Error
-        } else {
-            Level::Crit
-        };
+    if status != StatusCode::NOT_FOUND {
+        return Try::Waiting(Box::pin(explain(exchange, error)));
+    }
+    if exchange.core().log_not_found {
+        let path = String::from_utf8_lossy(&exchange.file_path()).into_owned();
         exchange.log(
-            level,
-            format_args!("{}", place.root.explain(&place.below, error)),
+            Level::Error,
+            format_args!("open() \"{path}\" failed ({})", numbered(&error)),
         );
     }
+    Try::Settled(Flow::status(status))
+}
+
+async fn explain(exchange: &mut Exchange, error: OpenError) -> Flow {
+    let status = error.status();
+    let level = if status == StatusCode::FORBIDDEN {
+        Level::Error
+    } else {
+        Level::Crit
+    };
+    let place = exchange.place().into_owned();
+    exchange.log_refusal(level, place, error).await;
     Flow::status(status)
 }

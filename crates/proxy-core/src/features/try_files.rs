@@ -133,7 +133,7 @@ fn choose<'a>(settled: &'a Settled, exchange: &'a mut Exchange) -> Waiting<'a, F
         for candidate in &settled.tries {
             let name = exchange.expand(&candidate.name);
             let part = part_of(exchange, &name, candidate.literal);
-            let place = exchange.place_of(part.into());
+            let place = exchange.place_of(part.into()).into_owned();
             let found = place.root.metadata(&place.below).await;
             let fits = found.is_ok_and(|found| {
                 if candidate.wants_directory {
