@@ -164,6 +164,21 @@ impl Setup {
         server
     }
 
+    /// Starts it and waits until it answers this.
+    pub fn start_when(self, target: &str) -> Server {
+        let mut server = self.spawn();
+        server.until_it_answers_to(target);
+        server
+    }
+
+    /// Another path for the unix socket.
+    pub fn only_bind(mut self, path: &str) -> Self {
+        self.without_bind = true;
+        self.arguments
+            .extend(["--bind".to_owned(), format!("unix:{path}")]);
+        self
+    }
+
     /// Runs it to its end: exit code, standard output, standard error.
     pub fn run(self) -> (i32, String, String) {
         let mut server = self.spawn();
@@ -216,6 +231,10 @@ impl Server {
     }
 
     pub fn until_it_answers(&mut self) {
+        self.until_it_answers_to("/");
+    }
+
+    pub fn until_it_answers_to(&mut self, target: &str) {
         Deadline::after(PATIENCE)
             .poll(&StopFlag::default(), || {
                 let ended = self.child.ended().unwrap();
@@ -224,7 +243,7 @@ impl Server {
                     "the server ended: {ended:?}\n{}",
                     self.log()
                 );
-                self.try_get("/").ok()
+                self.try_get(target).ok()
             })
             .unwrap_or_else(|| panic!("the server never answered:\n{}", self.log()));
     }
@@ -250,7 +269,6 @@ impl Server {
         self.get(target).text()
     }
 
-    /// The processes that answer, when asked often enough to meet all of them.
     pub fn signal(&mut self, signal: Signal) {
         self.child.signal(signal).unwrap();
     }

@@ -1,0 +1,382 @@
+//! Where it listens, what the application sees, what the logs say.
+
+mod support;
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use socket_activation::Successor;
+use support::{PID_APP, PROGRAM, Setup, get_from, saying};
+use testkit::{Address, FreePort};
+
+/// Answers with an expression of `environ`, `os` and `sys`, given in the query.
+const EVAL_APP: &str = "
+import os, sys, urllib.parse
+
+def application(environ, start_response):
+    text = str(eval(urllib.parse.unquote(environ['QUERY_STRING']))).encode()
+    start_response('200 OK', [('Content-Length', str(len(text)))])
+    return [text]
+";
+
+#[test]
+fn several_addresses_of_all_kinds() {
+    let ports = [FreePort::find().unwrap(), FreePort::find().unwrap()];
+    let [one, two] = ports.map(|port| port.address().to_string());
+    let server = Setup::new(&saying("hello"))
+        .args(&[
+            "-b",
+            &one,
+            "--bind",
+            &format!("tcp://{two}"),
+            "-b",
+            "unix:other.sock",
+        ])
+        .start();
+    let other = Address::Unix(server.prefix.join("other.sock"));
+    for address in [
+        Address::Tcp(ports[0].address()),
+        Address::Tcp(ports[1].address()),
+        other,
+    ] {
+        assert_eq!(
+            get_from(&address, "/").unwrap().text(),
+            "hello",
+            "{address}"
+        );
+    }
+    let listening = format!(
+        "Listening at: http://{one},http://{two},unix:other.sock,unix:app.sock ({})",
+        server.pid().as_raw_pid()
+    );
+    assert!(server.log().contains(&listening), "{}", server.log());
+}
+
+#[test]
+fn the_socket_has_the_umasks_mode_and_goes_with_the_server() {
+    for (arguments, mode) in [
+        (&[][..], 0o777),
+        (&["--umask", "007"], 0o770),
+        (&["-m", "0o177"], 0o600),
+    ] {
+        let mut server = Setup::new(PID_APP).args(arguments).start();
+        let path = server.prefix.join("app.sock");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, mode);
+        assert_eq!(server.stop(), 0);
+        assert!(!path.exists());
+    }
+}
+
+#[test]
+fn a_stale_socket_is_replaced() {
+    let setup = Setup::new(PID_APP);
+    drop(std::os::unix::net::UnixListener::bind(setup.prefix.join("app.sock")).unwrap());
+    setup.start();
+}
+
+#[test]
+fn sockets_of_a_service_manager_take_the_place_of_bind() {
+    let setup = Setup::new(&saying("activated"));
+    let path = setup.prefix.join("manager.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    // The command's environment and folder, started by the protocol of systemd.
+    let command = setup.command(PROGRAM);
+    let mut next = Successor::new(PROGRAM)
+        .args(["app", "--bind", "unix:unused.sock"])
+        .current_dir(setup.prefix.path());
+    for (name, value) in command.get_envs() {
+        next = match value {
+            Some(value) => next.env(name, value),
+            None => next.env_remove(name),
+        };
+    }
+    let log = std::fs::File::create(setup.prefix.join("stderr.log")).unwrap();
+    let mut child = next
+        .socket("web", &listener)
+        .unwrap()
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    assert_eq!(
+        get_from(&Address::Unix(path.clone()), "/").unwrap().text(),
+        "activated"
+    );
+    assert!(!setup.prefix.join("unused.sock").exists());
+    // A reload keeps them, whatever bind says.
+    let pid = rustix::process::Pid::from_child(&child);
+    setup.prefix.write("app.py", saying("reloaded")).unwrap();
+    support::kill(pid, rustix::process::Signal::HUP);
+    let until = testkit::Deadline::after(support::PATIENCE);
+    let reloaded = until.poll(&testkit::StopFlag::default(), || {
+        get_from(&Address::Unix(path.clone()), "/")
+            .ok()
+            .filter(|answer| answer.text() == "reloaded")
+    });
+    assert!(reloaded.is_some());
+    support::kill(pid, rustix::process::Signal::TERM);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(path.exists(), "the manager's socket file is the manager's");
+}
+
+#[test]
+fn a_descriptor_may_be_named() {
+    let setup = Setup::new(&saying("by number"));
+    let path = setup.prefix.join("five.sock");
+    // The shell leaves descriptor 5 open; python makes the socket for it.
+    let script = "
+import os, socket, sys
+s = socket.socket(socket.AF_UNIX); s.bind('five.sock'); s.listen(8)
+os.dup2(s.fileno(), 5); os.execv(sys.argv[1], [sys.argv[1], 'app', '--bind', 'fd://5'])
+";
+    let mut command = setup.command("python3");
+    command.args(["-c", script, PROGRAM]);
+    let server = setup.spawn_as(&mut command);
+    let answer = server.until("an answer", || {
+        get_from(&Address::Unix(path.clone()), "/").ok()
+    });
+    assert_eq!(answer.text(), "by number");
+    server.until_log("Listening at: unix:five.sock", 1);
+}
+
+#[test]
+fn the_application_finds_its_folder_path_and_variables() {
+    let setup = Setup::new("application = None")
+        .file("project/inner.py", EVAL_APP)
+        .file("lib/extra.py", "X = 'from lib'")
+        .env("KEPT", "1");
+    let folder = setup.prefix.path().display().to_string();
+    let server = setup
+        .only_args(&[
+            "inner",
+            "-b",
+            &format!("unix:{folder}/app.sock"),
+            "--chdir",
+            "project",
+            "--pythonpath",
+            &format!("{folder}/lib"),
+            "-e",
+            "A=1",
+            "--env",
+            "B=x=y",
+        ])
+        .start_when("/?1");
+    for (expression, value) in [
+        ("os.getcwd()", format!("{folder}/project")),
+        (
+            "os.environ['A']+os.environ['B']+os.environ['KEPT']",
+            "1x=y1".to_owned(),
+        ),
+        ("__import__('extra').X", "from lib".to_owned()),
+        (
+            "environ['wsgi.multiprocess'],environ['wsgi.multithread']",
+            "(False, False)".to_owned(),
+        ),
+    ] {
+        assert_eq!(
+            server.text(&format!("/?{expression}")),
+            value,
+            "{expression}"
+        );
+    }
+}
+
+#[test]
+fn threads_and_workers_show_in_the_environ() {
+    let server = Setup::new(EVAL_APP)
+        .args(&["--threads", "3", "-w", "2"])
+        .start_when("/?1");
+    assert_eq!(
+        server.text("/?environ['wsgi.multiprocess'],environ['wsgi.multithread']"),
+        "(True, True)"
+    );
+    assert!(
+        server.log().contains("Using worker: gthread"),
+        "{}",
+        server.log()
+    );
+}
+
+#[test]
+fn access_lines_have_the_form_that_was_asked_for() {
+    let server = Setup::new(&saying("hello"))
+        .args(&[
+            "--access-logfile",
+            "access.log",
+            "--access-logformat",
+            "%(h)s|%(m)s|%(U)s|%(q)s|%(H)s|%(s)s|%(B)s|%({x-id}i)s|%({content-length}o)s",
+        ])
+        .start();
+    let mut client = server.client();
+    client.ask("GET", "/a?b=c", &[("X-Id", "7")]).unwrap();
+    client.response().unwrap();
+    server.until("the line", || {
+        server
+            .read("access.log")
+            .contains("|GET|/a|b=c|HTTP/1.1|200|5|7|5\n")
+            .then_some(())
+    });
+}
+
+#[test]
+fn lines_of_the_error_log_have_gunicorns_form() {
+    let mut server = Setup::new(PID_APP)
+        .args(&["--error-logfile", "e.log", "--log-level", "debug"])
+        .start();
+    assert_eq!(server.stop(), 0);
+    let log = server.read("e.log");
+    let pid = server.pid().as_raw_pid();
+    for line in [
+        "Starting appserver",
+        "Using worker: sync",
+        "Handling signal: term",
+        "Shutting down: Master",
+    ] {
+        let found = log
+            .lines()
+            .find(|found| found.contains(line))
+            .unwrap_or_else(|| panic!("{line}: {log}"));
+        let (time, rest) = found.split_once("] ").unwrap();
+        assert!(
+            time.starts_with("[20") && time.ends_with(" +0000"),
+            "{found}"
+        );
+        assert!(
+            rest.starts_with(&format!("[{pid}] [INFO] {line}")),
+            "{found}"
+        );
+    }
+    assert_eq!(server.log(), "");
+}
+
+#[test]
+fn what_the_application_prints_goes_to_the_log_when_asked() {
+    let app = "print('from the application', flush=True)\n".to_owned() + &saying("x");
+    let server = Setup::new(&app)
+        .args(&["--capture-output", "--log-file", "e.log"])
+        .start();
+    server.until("the words", || {
+        server
+            .read("e.log")
+            .contains("from the application")
+            .then_some(())
+    });
+}
+
+#[test]
+fn hooks_of_the_master_run_in_order() {
+    let file = "
+def note(text):
+    with open('hooks', 'a') as f: f.write(text + '\\n')
+def nworkers_changed(server, new, old): note('nworkers_changed %s %s' % (new, old))
+def on_starting(server): note('on_starting')
+def when_ready(server): note('when_ready %s' % server.LISTENERS)
+def pre_fork(server, worker): note('pre_fork')
+def child_exit(server, worker): note('child_exit')
+def on_exit(server): note('on_exit')
+";
+    let mut server = Setup::new(PID_APP).file("gunicorn.conf.py", file).start();
+    assert_eq!(server.stop(), 0);
+    let hooks = server.read("hooks");
+    let expected = "nworkers_changed 1 None\non_starting\nwhen_ready ['unix:app.sock']\npre_fork\nchild_exit\non_exit\n";
+    assert_eq!(hooks, expected);
+}
+
+#[test]
+fn workers_run_as_another_user_who_owns_socket_and_logs() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: only root can become another user");
+        return;
+    }
+    let setup = Setup::new(EVAL_APP);
+    // The folder of the application must be open to that user.
+    let server = setup
+        .args(&[
+            "--user",
+            "54321",
+            "--group",
+            "54322",
+            "--access-logfile",
+            "access.log",
+            "--log-file",
+            "e.log",
+        ])
+        .start_when("/?1");
+    assert_eq!(
+        server.text("/?os.getuid(),os.getgid(),os.getgroups()"),
+        "(54321, 54322, [54322])"
+    );
+    for name in ["app.sock", "access.log", "e.log"] {
+        let found = std::fs::metadata(server.prefix.join(name)).unwrap();
+        use std::os::unix::fs::MetadataExt;
+        assert_eq!((found.uid(), found.gid()), (54321, 54322), "{name}");
+    }
+}
+
+#[test]
+fn a_daemon_leaves_when_it_serves_and_its_pid_file_leads_to_it() {
+    let setup = Setup::new(PID_APP).args(&["--daemon", "--pid", "app.pid", "--log-file", "e.log"]);
+    let mut server = setup.spawn();
+    assert_eq!(server.wait(), 0, "{}", server.log());
+    let pid = server.read("app.pid").trim().parse().unwrap();
+    let daemon = rustix::process::Pid::from_raw(pid).unwrap();
+    assert_ne!(daemon, server.pid());
+    let worker = server.text("/");
+    support::kill(daemon, rustix::process::Signal::WINCH);
+    server.until("the worker goes", || {
+        server
+            .read("e.log")
+            .contains(&format!("Worker exiting (pid: {worker})"))
+            .then_some(())
+    });
+    support::kill(daemon, rustix::process::Signal::HUP);
+    assert_ne!(server.text("/"), worker);
+    support::kill(daemon, rustix::process::Signal::TERM);
+    server.until("the end", || (!support::is_alive(daemon)).then_some(()));
+    assert!(!server.prefix.join("app.pid").exists() && !server.prefix.join("app.sock").exists());
+}
+
+#[test]
+fn a_daemon_that_does_not_come_up_tells_its_status() {
+    let (code, _, err) = Setup::new("raise ValueError('at import')")
+        .args(&["-D"])
+        .run();
+    assert_eq!(code, 3, "{err}");
+    assert!(err.contains("ValueError: at import"), "{err}");
+}
+
+#[test]
+fn as_pid_1_it_obeys_and_collects_orphans() {
+    let mut unshare = Command::new("unshare");
+    let may = unshare
+        .args(["--pid", "--fork", "--mount-proc", "true"])
+        .status();
+    if !may.is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: unshare --pid --mount-proc is not permitted here");
+        return;
+    }
+    let setup = Setup::new(EVAL_APP);
+    let mut command = setup.command("unshare");
+    command.args([
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        PROGRAM,
+        "app",
+        "--bind",
+        "unix:app.sock",
+    ]);
+    let mut server = setup.spawn_as(&mut command);
+    server.until("an answer", || server.try_get("/?1").ok());
+    assert_eq!(server.text("/?os.getppid()"), "1");
+    server.text("/?os.system('(exit%207)%20%26%20exit%200')");
+    let zombies = "sum(open('/proc/'+p+'/stat').read().split(')')[1][1]=='Z'%20for%20p%20in%20os.listdir('/proc')%20if%20p.isdigit())";
+    server.until("the orphan is collected", || {
+        (server.text(&format!("/?{zombies}")) == "0").then_some(())
+    });
+    let outer = server.pid().as_raw_pid();
+    let children = std::fs::read_to_string(format!("/proc/{outer}/task/{outer}/children")).unwrap();
+    let master = rustix::process::Pid::from_raw(children.trim().parse().unwrap()).unwrap();
+    support::kill(master, rustix::process::Signal::TERM);
+    assert_eq!(server.wait(), 0, "{}", server.log());
+}
