@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use proxy_core::engine::ports::{Listen, ListenAddress};
 use rustix::io::Errno;
-use rustix::net::sockopt::{ipv6_v6only, set_ipv6_v6only, set_socket_reuseaddr};
+use rustix::net::sockopt::{
+    ipv6_v6only, set_ipv6_v6only, set_socket_reuseaddr, set_socket_reuseport,
+};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 use socket_activation::{Address, Sockets};
 use supervisor::bind::Staged;
@@ -70,7 +72,7 @@ impl Listening {
         let wanted: Vec<Wanted> = listens
             .iter()
             .zip(&names)
-            .map(|(listen, (_, address))| wanted(listen, address.clone()))
+            .map(|(listen, (_, address))| self.sharing(wanted(listen, address.clone())))
             .collect();
         for attempt in 1.. {
             let errors = match self.listeners.stage(&wanted, &mut self.spare) {
@@ -126,6 +128,30 @@ impl Listening {
             .into_iter()
             .map(|socket| socket.address().to_string())
             .collect()
+    }
+
+    /// From `127.0.0.1:80` to `*:80` and back: the kernel lets the new socket be bound beside the old one, which is closed in a
+    /// moment, when both say that they share (nginx has to be restarted for this).
+    fn sharing(&self, mut wanted: Wanted) -> Wanted {
+        let Some(inet) = wanted.address.inet() else {
+            return wanted;
+        };
+        if self.listeners.find(&wanted.address).is_some() {
+            return wanted;
+        }
+        let overlaps = |other: SocketAddr| {
+            let any = inet.ip().is_unspecified() || other.ip().is_unspecified();
+            any && other.port() == inet.port()
+        };
+        for listener in self.listeners.iter() {
+            if !listener.address().inet().is_some_and(overlaps) {
+                continue;
+            }
+            wanted.options.reuse_port |= listener
+                .fds()
+                .all(|socket| set_socket_reuseport(socket, true).is_ok());
+        }
+        wanted
     }
 
     /// Where to listen. `ListenStream=80` of systemd is `[::]:80` for both families: it serves as `0.0.0.0:80`, too.

@@ -11,6 +11,7 @@ use std::thread;
 use proxy_core::engine::Serving;
 use proxy_core::engine::logs::{self, ErrorLog, Level};
 use proxy_core::engine::ports::ListenAddress;
+use proxy_core::engine::site::Site;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
@@ -21,8 +22,8 @@ const BLOCKING_THREADS_MAX: usize = 32;
 
 /// What a thread is told.
 pub enum Command {
-    /// Accept from this socket, too.
-    Open(ListenAddress, OwnedFd),
+    /// Accept from this socket, too, and serve this there.
+    Open(ListenAddress, OwnedFd, Serving),
     /// Accept no more there; its connections end when they are idle.
     Close(ListenAddress),
     /// Accept no more, end with the last connection.
@@ -33,8 +34,6 @@ pub enum Command {
 
 /// What all threads share.
 pub struct Shared {
-    /// What is served.
-    pub serving: Serving,
     /// `worker_connections`: how many connections a thread holds.
     pub connections_max: AtomicUsize,
     /// Where the threads' own faults go.
@@ -66,8 +65,16 @@ pub struct Crew {
     threads: Vec<Thread>,
     /// Those that end with their last connection.
     leaving: Vec<Thread>,
-    doors: Vec<(ListenAddress, OwnedFd)>,
+    doors: Vec<Entrance>,
     number: usize,
+}
+
+/// A listening socket, and what is served there. Each has its own, so that the connections of an address that leaves the
+/// configuration end under the one that knew it.
+struct Entrance {
+    address: ListenAddress,
+    socket: OwnedFd,
+    serving: Serving,
 }
 
 struct Thread {
@@ -78,9 +85,8 @@ struct Thread {
 
 impl Crew {
     /// No thread yet.
-    pub fn new(serving: Serving, errors: ErrorLog) -> Self {
+    pub fn new(errors: ErrorLog) -> Self {
         let shared = Shared {
-            serving,
             connections_max: AtomicUsize::new(usize::MAX),
             errors: Mutex::new(errors),
         };
@@ -107,24 +113,29 @@ impl Crew {
         shared.set_errors(errors);
     }
 
-    /// Accepts from these sockets and no others. A socket whose address is known already is not replaced.
-    pub fn listen(&mut self, wanted: Vec<(ListenAddress, OwnedFd)>) {
-        let gone: Vec<ListenAddress> = self
-            .doors
-            .extract_if(.., |(address, _)| {
-                !wanted.iter().any(|(other, _)| other == address)
-            })
-            .map(|(address, _)| address)
-            .collect();
-        for address in gone {
-            self.tell_all(|| Some(Command::Close(address.clone())));
+    /// Serves `site` from these sockets and no others. A socket whose address is known already is not replaced.
+    pub fn serve(&mut self, site: &Arc<Site>, wanted: Vec<(ListenAddress, OwnedFd)>) {
+        let is_wanted =
+            |door: &mut Entrance| wanted.iter().any(|(address, _)| *address == door.address);
+        let gone: Vec<Entrance> = self.doors.extract_if(.., |door| !is_wanted(door)).collect();
+        for door in gone {
+            self.tell_all(|| Some(Command::Close(door.address.clone())));
+        }
+        for door in &self.doors {
+            door.serving.replace(Arc::clone(site));
         }
         for (address, socket) in wanted {
-            if self.doors.iter().any(|(known, _)| *known == address) {
+            if self.doors.iter().any(|door| door.address == address) {
                 continue;
             }
-            self.tell_all(|| Some(Command::Open(address.clone(), self.copy(&socket)?)));
-            self.doors.push((address, socket));
+            let serving = Serving::new(Arc::clone(site));
+            let door = Entrance {
+                address,
+                socket,
+                serving,
+            };
+            self.tell_all(|| self.opening(&door));
+            self.doors.push(door);
         }
     }
 
@@ -144,10 +155,8 @@ impl Crew {
         }
         while self.threads.len() < count {
             let thread = self.start()?;
-            for (address, socket) in &self.doors {
-                if let Some(socket) = self.copy(socket) {
-                    let _ = thread.commands.send(Command::Open(address.clone(), socket));
-                }
+            for command in self.doors.iter().filter_map(|door| self.opening(door)) {
+                let _ = thread.commands.send(command);
             }
             self.threads.push(thread);
         }
@@ -188,16 +197,20 @@ impl Crew {
         }
     }
 
-    fn copy(&self, socket: &OwnedFd) -> Option<OwnedFd> {
-        let copied = socket.try_clone();
-        copied
-            .map_err(|error| {
-                self.shared.log(
-                    Level::Alert,
-                    format_args!("a listening socket can't be given to a thread: {error}; raise worker_rlimit_nofile"),
-                );
-            })
-            .ok()
+    fn opening(&self, door: &Entrance) -> Option<Command> {
+        let copied = door.socket.try_clone().map_err(|error| {
+            self.shared.log(
+                Level::Alert,
+                format_args!(
+                    "a listening socket can't be given to a thread: {error}; raise worker_rlimit_nofile"
+                ),
+            );
+        });
+        Some(Command::Open(
+            door.address.clone(),
+            copied.ok()?,
+            door.serving.clone(),
+        ))
     }
 
     fn start(&mut self) -> std::io::Result<Thread> {
@@ -235,8 +248,9 @@ async fn serve(mut commands: UnboundedReceiver<Command>, shared: Arc<Shared>) {
     loop {
         closed.retain(|door| door.live() > 0);
         match commands.recv().await {
-            Some(Command::Open(address, socket)) => {
-                match Door::open(address.clone(), socket, &shared, &room) {
+            Some(Command::Open(address, socket, serving)) => {
+                let service = serving.at(address.clone());
+                match Door::open(address.clone(), socket, service, &shared, &room) {
                     Ok(door) => doors.push((address, door)),
                     Err(error) => shared.log(
                         Level::Emerg,

@@ -92,6 +92,7 @@ impl Door {
     pub fn open(
         address: ListenAddress,
         socket: OwnedFd,
+        service: SiteService,
         shared: &Arc<Shared>,
         room: &Arc<Room>,
     ) -> io::Result<Self> {
@@ -107,7 +108,7 @@ impl Door {
             );
         });
         let inside = Arc::new(Inside {
-            service: Arc::new(shared.serving.at(address.clone())),
+            service: Arc::new(service),
             shared: Arc::clone(shared),
             room: Arc::clone(room),
             drains: Mutex::new(vec![Drain::new()]),

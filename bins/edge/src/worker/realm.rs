@@ -4,7 +4,6 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use nginx_conf::{SourceSet, Style};
-use proxy_core::engine::Serving;
 use proxy_core::engine::compile::Features;
 use proxy_core::engine::logs::{ErrorLog, Level};
 use proxy_core::engine::ports::ListenAddress;
@@ -17,6 +16,9 @@ use crate::logs::{Handed, HandedLogs};
 use crate::paths::Paths;
 use crate::{NAME, features};
 
+/// Listening sockets by their addresses.
+pub type Listens = Vec<(ListenAddress, OwnedFd)>;
+
 /// A configuration with everything that it needs from outside.
 pub struct Goods {
     /// Its text.
@@ -24,7 +26,7 @@ pub struct Goods {
     /// The places that hold where it says nothing.
     pub paths: Paths,
     /// Its listening sockets.
-    pub listens: Vec<(ListenAddress, OwnedFd)>,
+    pub listens: Listens,
     /// Its logs.
     pub logs: Vec<Handed>,
 }
@@ -37,8 +39,8 @@ pub struct Realm {
     crew: Crew,
     /// What the configuration in force says about the process.
     pub process: ProcessSettings,
-    /// Sockets that nothing is accepted from yet.
-    waiting: Vec<(ListenAddress, OwnedFd)>,
+    /// What is to be served once connections are accepted.
+    waiting: Option<(Arc<Site>, Listens)>,
 }
 
 impl Realm {
@@ -52,12 +54,12 @@ impl Realm {
         let logs = HandedLogs::new(goods.paths.clone());
         let plan = Plan::make(&features, &zones, &logs, &goods.sources, goods.logs)?;
         let mut realm = Self {
-            crew: Crew::new(Serving::new(plan.site), plan.errors.clone()),
+            crew: Crew::new(plan.errors.clone()),
             features,
             zones,
             logs,
             process: plan.process.clone(),
-            waiting: goods.listens,
+            waiting: Some((plan.site, goods.listens)),
         };
         realm.settle(plan.process, plan.errors)?;
         Ok(realm)
@@ -65,8 +67,9 @@ impl Realm {
 
     /// Accepts connections from now on.
     pub fn accept(&mut self) {
-        let listens = std::mem::take(&mut self.waiting);
-        self.crew.listen(listens);
+        if let Some((site, listens)) = self.waiting.take() {
+            self.crew.serve(&site, listens);
+        }
     }
 
     /// Serves another configuration instead; requests in flight end under the one that they began with.
@@ -82,8 +85,7 @@ impl Realm {
             &goods.sources,
             goods.logs,
         )?;
-        self.crew.shared().serving.replace(plan.site);
-        self.crew.listen(goods.listens);
+        self.crew.serve(&plan.site, goods.listens);
         self.settle(plan.process, plan.errors)
     }
 

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use testkit::http::{Client, Head};
 use testkit::{FreePort, ScriptedPeer};
 
-use crate::server::{House, Server, eventually, output};
+use crate::server::{House, Server, SlowOrigin, eventually, output};
 
 const RELOADS: usize = 20;
 
@@ -197,6 +197,39 @@ fn new_addresses_are_opened_and_gone_ones_closed() {
     ));
     server.reload();
     assert!(!server.prefix.join("edge.sock").exists());
+}
+
+#[test]
+fn an_address_widens_and_narrows_without_a_restart() {
+    let mut server = serving("old");
+    for (listen, text) in [
+        ("{port}", "wide"),
+        ("127.0.0.1:{port}", "narrow"),
+        ("{port}", "wide"),
+    ] {
+        server.configure(&format!("server {{ listen {listen}; return 200 {text}; }}"));
+        server.reload();
+        server.await_answer("/", text);
+    }
+}
+
+#[test]
+fn an_address_that_goes_answers_what_is_under_way_as_it_did() {
+    let origin = SlowOrigin::listen(1);
+    let house = House::new();
+    house.configure(
+        &"server { listen 127.0.0.1:{port}; error_page 502 503 /x; location / { proxy_pass http://{origin}; } }"
+            .replace("{origin}", &origin.address().to_string()),
+    );
+    let mut server = house.start();
+    let mut client = server.connect();
+    client.ask("GET", "/", &[]).expect("edge reads");
+    origin.await_request();
+    server.configure("server { listen unix:{prefix}/edge.sock; return 200 new; }");
+    server.reload();
+    server.await_refusal();
+    origin.answer();
+    assert_eq!(client.response().expect("an answer").text(), "slow");
 }
 
 #[test]
