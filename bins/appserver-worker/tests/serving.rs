@@ -561,3 +561,41 @@ fn a_kept_connection_is_answered_once_more_before_a_worker_ends() {
     assert!(answers.any(|answer| answer.contains("Connection: close")));
     assert_eq!(worker.wait(), 0);
 }
+
+#[test]
+fn a_worker_runs_as_the_user_and_group_of_the_settings() {
+    let source = "
+import os
+def app(environ, start_response):
+    start_response('200 OK', [])
+    mask = os.umask(0)
+    return [('%d %d %s %o' % (os.getuid(), os.getgid(), os.getgroups(), mask)).encode()]
+";
+    // Only root can become somebody else; everybody can stay who they are.
+    let root = rustix::process::geteuid().is_root();
+    let (user, group) = if root {
+        (65_534, 65_533)
+    } else {
+        (
+            rustix::process::getuid().as_raw(),
+            rustix::process::getgid().as_raw(),
+        )
+    };
+    let mut master = Master::with_app(
+        source,
+        json!({"user": user, "group": group, "umask": 0o027}),
+    );
+    let (worker, address) = master.serve(1);
+    let told = get(address, "/");
+    let told = body(&told);
+    assert!(
+        told.starts_with(&format!("{user} {group} ")) && told.ends_with(" 27"),
+        "{told}"
+    );
+    assert!(
+        !root || told.contains(&format!("[{group}]")),
+        "no group of root's is left: {told}"
+    );
+    worker.signal(Signal::TERM);
+    assert_eq!(worker.wait(), 0);
+}

@@ -62,27 +62,47 @@ def app(environ, start_response):
     assert_eq!(client.chunk().as_deref(), Some(&b""[..]));
 }
 
+/// A pipe by which a test lets an application go on: `{}` in the source is its path, and opening it for reading waits for the test.
+fn with_gate(source: &str) -> (tempfile::TempDir, std::path::PathBuf, String) {
+    let folder = tempfile::tempdir().expect("makes a folder");
+    let gate = folder.path().join("gate");
+    rustix::fs::mkfifoat(
+        rustix::fs::CWD,
+        &gate,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+    )
+    .expect("makes a pipe");
+    let source = source.replace("{}", &gate.display().to_string());
+    (folder, gate, source)
+}
+
+/// Opens the gate, and closes it behind whoever waited.
+fn open_gate(gate: &std::path::Path) {
+    drop(
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open(gate)
+            .expect("opens"),
+    );
+}
+
 #[test]
 fn on_one_thread_items_leave_one_by_one_too() {
-    let source = "
-import os
-reader, writer = os.pipe()
+    let (_folder, gate, source) = with_gate(
+        "
 def app(environ, start_response):
     start_response('200 OK', [])
     yield b'first'
-    os.read(reader, 1)
+    open('{}').read()
     yield b'second'
-";
-    let server = Server::start(source);
+",
+    );
+    let server = Server::start(&source);
     let mut client = server.connect();
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     client.head();
     assert_eq!(client.chunk().as_deref(), Some(&b"first"[..]));
-    pyo3::Python::attach(|py| {
-        // The application's pipe is the newest in this process whose reader waits; it told its number by the environment.
-        py.run(c"import os, gc\nfor d in [o for o in gc.get_objects() if isinstance(o, dict) and 'writer' in o and 'reader' in o]: os.write(d['writer'], b'x')", None, None)
-    })
-    .expect("writes");
+    open_gate(&gate);
     assert_eq!(client.chunk().as_deref(), Some(&b"second"[..]));
 }
 
@@ -338,20 +358,22 @@ def app(environ, start_response):
 
 #[test]
 fn what_follows_the_last_item_runs_after_the_client_has_everything() {
-    let source = "
-import threading
-go = threading.Event()
+    let (_folder, gate, source) = with_gate(
+        "
 def app(environ, start_response):
     start_response('200 OK', [('Content-Length', '4')])
     yield b'done'
-    assert go.wait(20)
-";
-    let server = Server::with(source, Settings::default(), 2);
-    assert_eq!(server.get("/").text(), "done");
-    pyo3::Python::attach(|py| {
-        py.run(c"import gc, threading\nfor d in [o for o in gc.get_objects() if isinstance(o, dict) and 'app' in o and isinstance(o.get('go'), threading.Event)]: d['go'].set()", None, None)
-    })
-    .expect("sets");
+    open('{}').read()
+    environ['wsgi.errors'].write('afterwards')
+",
+    );
+    for threads in [1, 2] {
+        let server = Server::with(&source, Settings::default(), threads);
+        assert_eq!(server.get("/").text(), "done");
+        assert!(!server.seen.logged("afterwards"));
+        open_gate(&gate);
+        server.await_log("afterwards");
+    }
 }
 
 #[test]
