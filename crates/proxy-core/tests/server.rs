@@ -608,6 +608,50 @@ async fn heads_and_idle_connections_have_their_time() {
 }
 
 #[tokio::test]
+async fn a_head_may_come_byte_by_byte() {
+    let service = Scripted::new(limits(), echo);
+    let mut client = Client::connect(&service);
+    for _ in 0..2 {
+        for byte in b"POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc" {
+            client.send([*byte]).await;
+            tokio::task::yield_now().await;
+        }
+        let (_, content) = client.response().await;
+        assert_eq!(content.replace(' ', ""), "POST/slowabc");
+    }
+}
+
+#[tokio::test]
+async fn the_location_decides_how_long_a_connection_is_idle() {
+    let service = Scripted::new(
+        Limits {
+            keep_alive_timeout: Duration::ZERO,
+            ..limits()
+        },
+        |request: Request| async move {
+            let mut response = text(StatusCode::OK, "hello");
+            response.ending.keep_alive_timeout = match request.head.target.as_bytes() {
+                b"/long" => Some(Duration::from_secs(60)),
+                b"/zero" => Some(Duration::ZERO),
+                _ => None,
+            };
+            response
+        },
+    );
+    for (target, connection) in [("/long", "keep-alive"), ("/zero", "close"), ("/", "close")] {
+        let mut client = Client::connect(&service);
+        client
+            .send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"))
+            .await;
+        assert_eq!(
+            field(&client.response().await.0, "Connection"),
+            Some(connection),
+            "{target}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_reads_nothing_is_given_up() {
     let service = Scripted::new(
         Limits {

@@ -69,9 +69,13 @@ impl<S: Service> Busy<S> {
             self.output.push_slice(&interim);
         }
         reader.collect(&line.connection, &mut self.input);
+        let idle = response
+            .ending
+            .keep_alive_timeout
+            .unwrap_or(line.limits.keep_alive_timeout);
         let keep_alive = client_stays
             && line.ordinal < line.limits.keep_alive_requests
-            && !line.limits.keep_alive_timeout.is_zero()
+            && !idle.is_zero()
             && !line.drain.started()
             && reader.may_stay(&line.limits);
         let now = line.touch();

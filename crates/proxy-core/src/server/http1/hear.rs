@@ -97,6 +97,7 @@ impl<S: Service> Busy<S> {
                     Filled::End
                 });
             }
+            self.input.settle();
             if !line.alarm.is_set() {
                 line.alarm
                     .set_from(self.heard.received, line.limits.head_timeout);

@@ -6,6 +6,9 @@ use std::task::{Context, Poll};
 use crate::buffers;
 use crate::socket::Socket;
 
+/// Room for each read, and what may be moved when more is slow to come.
+const SLOW_BYTES: usize = 1024;
+
 /// Bytes read from a client. Holds no buffer while it is empty.
 #[derive(Default)]
 pub(super) struct Input {
@@ -28,6 +31,18 @@ impl Input {
         self.used += bytes;
         if self.is_empty() {
             self.buffer.clear();
+            self.used = 0;
+        }
+    }
+
+    /// Moves a little that came slowly into a buffer of its size: two thousand clients that send a byte a second should not
+    /// hold as many full buffers.
+    pub(super) fn settle(&mut self) {
+        let few = self.unused().len() <= SLOW_BYTES && self.buffer.capacity() >= buffers::SMALL;
+        if few && !self.is_empty() {
+            let mut own = Vec::with_capacity(self.unused().len() + SLOW_BYTES);
+            own.extend_from_slice(self.unused());
+            buffers::give_back(std::mem::replace(&mut self.buffer, own));
             self.used = 0;
         }
     }
@@ -60,7 +75,7 @@ impl Input {
         cx: &mut Context<'_>,
         socket: &Socket,
     ) -> Poll<io::Result<usize>> {
-        self.make_room(1024);
+        self.make_room(SLOW_BYTES);
         socket.poll_read(cx, &mut self.buffer)
     }
 
