@@ -11,6 +11,9 @@ use http_wire::head::{
 use http_wire::{Known, KnownSet};
 use proxy_core::server::{Address, Limits};
 
+/// How long kept connections may wait for another request when a worker is told to end; a reload loses no request then.
+const IDLE_GRACE: Duration = Duration::from_secs(1);
+
 /// How a [`WsgiService`](crate::WsgiService) treats requests and responses. May grow: end a literal with `..Settings::default()`.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -159,6 +162,7 @@ pub fn limits(sizes: HeadSizes, keep_alive: Duration) -> Limits {
     Limits {
         head,
         keep_alive_timeout: keep_alive,
+        idle_grace: keep_alive.min(IDLE_GRACE),
         keep_alive_requests: u64::MAX,
         ..Limits::default()
     }

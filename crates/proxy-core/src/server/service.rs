@@ -150,6 +150,9 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// How long a connection may be idle between requests; zero closes after each response. Default 75 s.
     pub keep_alive_timeout: Duration,
+    /// How long an idle connection that has served requests may go on to wait after a drain has started: its client may be about
+    /// to send the next one, which is then answered with `Connection: close`. Default zero: it closes at once, as nginx does.
+    pub idle_grace: Duration,
     /// Requests on one connection before it closes: nginx's `keepalive_requests`. Default 1000.
     pub keep_alive_requests: u64,
     /// The longest pause between two writes: nginx's `send_timeout`. Default 60 s.
@@ -166,6 +169,7 @@ impl Default for Limits {
             head: http_wire::head::HeadLimits::default(),
             head_timeout: Duration::from_secs(60),
             keep_alive_timeout: Duration::from_secs(75),
+            idle_grace: Duration::ZERO,
             keep_alive_requests: 1000,
             send_timeout: Duration::from_secs(60),
             drain_bytes: 64 * 1024,

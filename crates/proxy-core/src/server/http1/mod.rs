@@ -169,11 +169,16 @@ impl Line {
                 return Poll::Ready(true);
             }
             if !draining && self.drain.poll(cx).is_ready() {
-                if !newcomer {
+                let grace = if newcomer {
+                    NEWCOMER_GRACE
+                } else {
+                    self.limits.idle_grace
+                };
+                if grace.is_zero() {
                     return Poll::Ready(false);
                 }
                 draining = true;
-                self.alarm.set_after(NEWCOMER_GRACE);
+                self.alarm.set_after(grace);
             }
             if !self.alarm.is_set() {
                 self.alarm.set_from(self.now, span);
