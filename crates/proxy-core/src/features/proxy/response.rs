@@ -86,6 +86,12 @@ pub(super) fn make(
         answer.upgraded.is_some(),
     );
     let ahead = reads_ahead(settled, &answer.head.fields);
+    let tells_length = answer
+        .head
+        .fields
+        .known_names()
+        .contains(Known::ContentLength);
+    let untold = exchange.request.head.method == Method::HEAD && !tells_length;
     // Behind an `X-Accel-Redirect`, this is the origin server that knows what it sends.
     if answer.head.fields.get_known(Known::ContentType).is_some()
         && let Some(kept) = &mut exchange.kept_fields
@@ -94,6 +100,9 @@ pub(super) fn make(
     }
     exchange.notes.put(OriginFields(answer.head.fields));
     let mut body = metered(answer.body, meter);
+    if untold && matches!(body, Body::Empty) {
+        body = Body::stream(Untold);
+    }
     if ahead && let Body::Stream(stream) = body {
         let witness = Arc::clone(exchange.core()) as Arc<dyn Witness>;
         let ahead = ReadAhead::new(stream, Arc::clone(&settled.ahead), witness);
@@ -101,7 +110,10 @@ pub(super) fn make(
     }
     let mut response = exchange.response(status, fields, body);
     response.reason = Some(answer.head.reason.clone());
-    if !exchange.core().chunked_transfer_encoding && response.body.exact_length().is_none() {
+    if !exchange.core().chunked_transfer_encoding
+        && response.body.exact_length().is_none()
+        && !untold
+    {
         response.ending.keep_alive = false;
     }
     if let Some(origin) = answer.upgraded {
@@ -251,6 +263,21 @@ fn is_among(name: &[u8], names: &[&str]) -> bool {
     names
         .iter()
         .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+}
+
+/// The content that a response to HEAD leaves out, where the origin server did not tell its length: it is not 0.
+struct Untold;
+
+impl http_body::Body for Untold {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Poll::Ready(None)
+    }
 }
 
 /// Counts what passes.
