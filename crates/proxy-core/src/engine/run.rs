@@ -8,14 +8,17 @@ use http_wire::Known;
 use http_wire::fields::Fields;
 
 use super::exchange::Exchange;
-use super::site::Found;
+use super::site::{Found, Handlers, Step};
 use super::{phrases, special};
-use crate::feature::{Flow, Phase, Try, Turn};
+use crate::feature::{Flow, Try, Turn};
 use crate::server::Response;
 
 /// Leads an exchange to its response. The exchange stands in its server, outside of all locations.
 pub async fn respond(exchange: &mut Exchange) -> Response {
-    let mut flow = run_steps(exchange, Phase::PostRead..=Phase::ServerRewrite).await;
+    let mut flow = Flow::Next;
+    if !exchange.location.handlers.server_steps().is_empty() {
+        flow = run_steps(exchange, Handlers::server_steps).await;
+    }
     if matches!(flow, Flow::Next) {
         flow = enter_location(exchange);
     }
@@ -35,32 +38,31 @@ pub(super) async fn respond_from(exchange: &mut Exchange, mut flow: Flow) -> Res
                 special::Diverted::Turn(turn) => Flow::Turn(turn),
                 special::Diverted::Response(response) => Flow::Respond(response),
             },
-            Flow::Respond(response) => return shape(exchange, response),
+            Flow::Respond(mut response) => {
+                shape(exchange, &mut response);
+                return response;
+            }
         };
     }
 }
 
 /// Runs the location's phases from rewriting to content; a request that nothing answers is not found.
 async fn run_content(exchange: &mut Exchange) -> Flow {
-    match run_steps(exchange, Phase::Rewrite..=Phase::Content).await {
-        Flow::Next => {
-            let status = if exchange.uri.path.ends_with(b"/") {
-                StatusCode::FORBIDDEN
-            } else {
-                StatusCode::NOT_FOUND
-            };
-            Flow::status(status)
-        }
-        flow => flow,
+    let flow = run_steps(exchange, Handlers::location_steps).await;
+    if !matches!(flow, Flow::Next) {
+        return flow;
     }
+    let status = if exchange.uri.path.ends_with(b"/") {
+        StatusCode::FORBIDDEN
+    } else {
+        StatusCode::NOT_FOUND
+    };
+    Flow::status(status)
 }
 
-async fn run_steps(exchange: &mut Exchange, phases: std::ops::RangeInclusive<Phase>) -> Flow {
+async fn run_steps(exchange: &mut Exchange, steps: fn(&Handlers) -> &[Step]) -> Flow {
     let location = Arc::clone(&exchange.location);
-    for (phase, handler) in &location.handlers.steps {
-        if !phases.contains(phase) {
-            continue;
-        }
+    for (_, handler) in steps(&location.handlers) {
         let flow = match handler.step(exchange) {
             Try::Settled(flow) => flow,
             Try::Waiting(waiting) => waiting.await,
@@ -161,13 +163,13 @@ fn with_kept(kept: Fields, own: &Fields) -> Fields {
     fields
 }
 
-pub(super) fn shape(exchange: &mut Exchange, mut response: Response) -> Response {
+pub(super) fn shape(exchange: &mut Exchange, response: &mut Response) {
     if let Some(kept) = exchange.kept_fields.take() {
         response.fields = with_kept(kept, &response.fields);
     }
     let location = Arc::clone(&exchange.location);
     for handler in &location.handlers.shapes {
-        handler.shape(exchange, &mut response);
+        handler.shape(exchange, response);
     }
     response.ending.keep_alive &= !exchange.must_close;
     let status = exchange.final_status(response.status);
@@ -180,5 +182,4 @@ pub(super) fn shape(exchange: &mut Exchange, mut response: Response) -> Response
             phrases::reason(response.status).as_bytes(),
         ));
     }
-    response
 }

@@ -210,8 +210,9 @@ fn refused(exchange: &mut Exchange, refusal: &Refusal) -> Response {
     let mut response = response.unwrap_or_else(|| {
         exchange.location = Arc::clone(&exchange.server.outside);
         exchange.error_status = None;
-        let page = special::refuse(exchange, refusal);
-        run::shape(exchange, page)
+        let mut page = special::refuse(exchange, refusal);
+        run::shape(exchange, &mut page);
+        page
     });
     response.ending.keep_alive = false;
     response

@@ -103,11 +103,16 @@ impl Settings {
     }
 }
 
+/// A handler on the way to a response, and its phase.
+pub type Step = (Phase, Box<dyn Run>);
+
 /// The active handlers of a location.
 #[derive(Default)]
 pub struct Handlers {
     /// Those that lead to a response, in the order in which they run.
-    pub steps: Vec<(Phase, Box<dyn Run>)>,
+    pub steps: Vec<Step>,
+    /// How many of them run before a location is chosen.
+    server_steps: usize,
     /// Those that shape a response.
     pub shapes: Vec<Box<dyn Run>>,
     /// Those that log.
@@ -132,7 +137,19 @@ impl Handlers {
                 _ => handlers.steps.push((phase, run)),
             }
         }
+        let before = |(phase, _): &Step| *phase <= Phase::ServerRewrite;
+        handlers.server_steps = handlers.steps.partition_point(before);
         handlers
+    }
+
+    /// Those that run before a location is chosen.
+    pub fn server_steps(&self) -> &[Step] {
+        &self.steps[..self.server_steps]
+    }
+
+    /// Those that run in the location.
+    pub fn location_steps(&self) -> &[Step] {
+        &self.steps[self.server_steps..]
     }
 }
 
