@@ -29,6 +29,11 @@ pub(crate) fn asked() -> u32 {
     ASKED.fetch_and(GRACEFUL | QUICK | ABORTED, Ordering::SeqCst)
 }
 
+/// Is this worker on its way out, whether or not it has noticed yet?
+pub(crate) fn ending() -> bool {
+    ASKED.load(Ordering::SeqCst) & (GRACEFUL | QUICK | ABORTED) != 0
+}
+
 /// Both ends of the pipe that Python writes to when a signal comes, reading end first.
 pub(crate) fn wakeup() -> io::Result<&'static (OwnedFd, OwnedFd)> {
     static PIPE: OnceLock<(OwnedFd, OwnedFd)> = OnceLock::new();

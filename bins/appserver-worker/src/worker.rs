@@ -1,8 +1,10 @@
 //! The worker process: HTTP by Rust, the application by Python.
 
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use appserver_protocol::{FromWorker, Settled, ToWorker, WorkerSettings, exit, fork_fds};
@@ -375,7 +377,13 @@ async fn accept(
             Some(places) => places.clone().acquire_owned().await.ok(),
             None => None,
         };
-        let Ok(Accepted { socket, peer, .. }) = listener.accept().await else {
+        let mut accepting = pin!(listener.accept());
+        // A worker that was told to end while the application ran leaves new connections to others.
+        let accepted = poll_fn(|cx| match signals::ending() {
+            true => Poll::Pending,
+            false => accepting.as_mut().poll(cx),
+        });
+        let Ok(Accepted { socket, peer, .. }) = accepted.await else {
             return pending().await;
         };
         board.lane(0).add(Counter::Accepts, 1);
