@@ -27,6 +27,10 @@ const BEAT: Duration = Duration::from_secs(1);
 /// How long a connection may wait for another worker while this one makes a long response.
 const DEFERENCE: Duration = Duration::from_millis(50);
 
+/// How long an ending worker waits for another request on connections that it has answered on before. Closing them at once would lose
+/// the requests that are on their way, and a drain does close them at once.
+const PARTING: Duration = Duration::from_secs(1);
+
 /// Runs a worker to its end; the result is its exit status.
 ///
 /// # Errors
@@ -238,9 +242,15 @@ impl Worker {
             Ended::Quickly(status) => return Ok(status),
             Ended::Gracefully => Duration::from_secs(self.settings.graceful_timeout),
         };
-        drain.start();
+        service.part();
+        let parted = async {
+            // Clients that use their connections get a last answer on them; the others lose theirs after a moment.
+            let _ = tokio::time::timeout(PARTING.min(patience), drain.ended()).await;
+            drain.start();
+            drain.ended().await;
+        };
         tokio::select! {
-            () = drain.ended() => Ok(exit::NORMAL),
+            () = parted => Ok(exit::NORMAL),
             () = tokio::time::sleep(patience) => Ok(exit::NORMAL),
             status = self.hurry() => Ok(status?),
         }

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -37,6 +38,7 @@ use crate::start::{Head, Route};
 pub struct WsgiService {
     core: Arc<Core>,
     mode: Mode,
+    parting: AtomicBool,
 }
 
 enum Mode {
@@ -79,7 +81,11 @@ impl WsgiService {
             1 => Mode::Inline(Arc::default()),
             _ => Mode::Pool(Pool::start(py, &core, threads)?),
         };
-        Ok(Self { core, mode })
+        Ok(Self {
+            core,
+            mode,
+            parting: AtomicBool::new(false),
+        })
     }
 
     /// Waits, at most so long, until a new request would not have to wait for a response that is still being made. Where several
@@ -90,6 +96,12 @@ impl WsgiService {
         {
             let _ = tokio::time::timeout(at_most, turn.idle()).await;
         }
+    }
+
+    /// From now on connections close after their next response. Clients that are about to send a request get their answer; start the
+    /// drain, which closes idle connections, a moment later.
+    pub fn part(&self) {
+        self.parting.store(true, Ordering::Relaxed);
     }
 
     async fn answer(
@@ -252,7 +264,8 @@ impl WsgiService {
         let ending = Ending {
             server: self.core.settings.server,
             // What follows CONNECT is tunnel data, whatever was answered.
-            keep_alive: record.facts.head.method != Method::CONNECT,
+            keep_alive: record.facts.head.method != Method::CONNECT
+                && !self.parting.load(Ordering::Relaxed),
             ..Ending::default()
         };
         Response {
