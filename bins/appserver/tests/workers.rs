@@ -1,0 +1,186 @@
+//! Workers that die, hang, retire; the template that dies; files that change.
+
+mod support;
+
+use rustix::process::{Pid, Signal};
+use support::{Load, PID_APP, Setup, is_alive, kill, saying};
+
+/// Sleeps for `/stuck`, spins for `/busy`, dies for `/die`.
+const FRAGILE_APP: &str = "
+import os, time
+
+def application(environ, start_response):
+    path = environ['PATH_INFO']
+    if path == '/stuck':
+        time.sleep(1000)
+    if path == '/die':
+        os.kill(os.getpid(), 9)
+    if path == '/exit':
+        os._exit(9)
+    start_response('200 OK', [('Content-Length', '2')])
+    return [b'ok']
+";
+
+#[test]
+fn a_worker_that_is_killed_is_replaced_and_the_log_says_how_it_died() {
+    let server = Setup::new(FRAGILE_APP).start();
+    assert!(server.try_get("/die").is_err());
+    assert_eq!(server.text("/"), "ok");
+    server.until_log("was sent SIGKILL!", 1);
+    assert!(server.try_get("/exit").is_err());
+    assert_eq!(server.text("/"), "ok");
+    server.until_log("exited with code 9.", 1);
+    assert_eq!(server.booted().len(), 3);
+}
+
+#[test]
+fn killed_workers_under_load_cost_only_their_own_requests() {
+    let mut server = Setup::new(PID_APP).args(&["--workers", "2"]).start();
+    let load = Load::on(server.socket());
+    for round in 0..5 {
+        let worker = server.text("/");
+        kill(
+            Pid::from_raw(worker.parse().unwrap()).unwrap(),
+            Signal::KILL,
+        );
+        server.until_log("was sent SIGKILL!", round + 1);
+        server.until_log("Booting worker with pid", 3 + round);
+    }
+    server.until("an answer", || server.try_get("/").ok());
+    let (answered, faults) = load.end();
+    // Four clients, five deaths: each death fails what these clients had with that worker, no more.
+    assert!(
+        faults.len() <= 4 * 5,
+        "{} of {answered}: {faults:?}",
+        faults.len()
+    );
+    assert!(answered > 20);
+    assert_eq!(server.stop(), 0);
+}
+
+#[test]
+fn a_request_that_takes_too_long_ends_its_worker_and_is_named() {
+    for arguments in [
+        &["--timeout", "1"][..],
+        &["--timeout", "1", "--threads", "2"],
+    ] {
+        let server = Setup::new(FRAGILE_APP).args(arguments).start();
+        // The worker answers with its last breath, or the connection is cut.
+        let stuck = server.try_get("/stuck?x=1");
+        assert!(stuck.is_err() || stuck.is_ok_and(|answer| answer.status == 500));
+        assert_eq!(server.text("/"), "ok");
+        let pid = server.booted()[0].as_raw_pid();
+        let words =
+            format!("[CRITICAL] WORKER TIMEOUT (pid:{pid}): GET /stuck?x=1 has been running for ");
+        assert!(server.log().contains(&words), "{words}: {}", server.log());
+        // The stack tells where.
+        server.until_log("in application", 1);
+        assert_eq!(server.booted().len(), 2);
+    }
+}
+
+#[test]
+fn workers_are_replaced_after_max_requests_and_nothing_is_lost() {
+    let mut server = Setup::new(PID_APP)
+        .args(&["--max-requests", "20", "--max-requests-jitter", "5"])
+        .start();
+    let load = Load::on(server.socket());
+    server.until_log("Autorestarting worker after current request.", 2);
+    server.until_log("Worker exiting", 2);
+    let (answered, faults) = load.end();
+    assert!(
+        faults.is_empty(),
+        "{} of {answered}: {faults:?}",
+        faults.len()
+    );
+    assert_eq!(server.stop(), 0);
+}
+
+#[test]
+fn a_worker_that_cannot_boot_later_does_not_take_the_server_down() {
+    let mut server = Setup::new(PID_APP).start();
+    let first = Pid::from_raw(server.text("/").parse().unwrap()).unwrap();
+    server.write("app.py", "raise ValueError('broken later')");
+    server.signal(Signal::TTIN);
+    server.until_log("Worker failed to boot: ValueError: broken later", 2);
+    assert_eq!(server.text("/"), first.as_raw_pid().to_string());
+    server.write("app.py", PID_APP);
+    server.until("the second worker", || {
+        (server.booted().len() > 1 && server.text("/") != first.as_raw_pid().to_string())
+            .then_some(())
+    });
+    assert_eq!(server.stop(), 0);
+}
+
+#[test]
+fn a_template_that_is_killed_is_replaced() {
+    let mut server = Setup::new(PID_APP).start();
+    let worker = Pid::from_raw(server.text("/").parse().unwrap()).unwrap();
+    let template = children(server.pid())
+        .into_iter()
+        .find(|pid| *pid != worker)
+        .unwrap();
+    kill(template, Signal::KILL);
+    server.until_log("The template (pid:", 1);
+    server.until_log("Reloaded: 1 new workers are ready", 1);
+    let next = server.text("/");
+    assert_ne!(next, worker.as_raw_pid().to_string());
+    kill(Pid::from_raw(next.parse().unwrap()).unwrap(), Signal::KILL);
+    server.until("a worker of the new template", || {
+        server.try_get("/").ok().filter(|it| it.text() != next)
+    });
+    assert_eq!(server.stop(), 0);
+}
+
+#[test]
+fn workers_and_template_end_when_the_master_is_killed() {
+    let mut server = Setup::new(PID_APP).args(&["-w", "2"]).start();
+    let family = children(server.pid());
+    assert_eq!(family.len(), 3);
+    server.signal(Signal::KILL);
+    server.wait();
+    server.until("everybody is gone", || {
+        family.iter().all(|pid| !is_alive(*pid)).then_some(())
+    });
+}
+
+#[test]
+fn reload_follows_changes_also_after_code_that_did_not_load() {
+    let server = Setup::new(&saying("one")).args(&["--reload"]).start();
+    server.until_log("Reloader is on", 1);
+    server.write("app.py", "raise ValueError('broken on purpose')");
+    server.until_log("Reload failed, the old workers serve on", 1);
+    assert_eq!(server.text("/"), "one");
+    server.write("app.py", &saying("two"));
+    server.until("the repaired code", || {
+        (server.text("/") == "two").then_some(())
+    });
+}
+
+#[test]
+fn a_symbolic_link_leads_to_the_next_release() {
+    let setup = Setup::new("application = None")
+        .file("a/app.py", &saying("a"))
+        .file("b/app.py", &saying("b"));
+    let link = setup.prefix.join("current");
+    std::os::unix::fs::symlink("a", &link).unwrap();
+    let mut server = setup
+        .args(&["--chdir", "current"])
+        .only_bind("../app.sock")
+        .start();
+    assert_eq!(server.text("/"), "a");
+    std::os::unix::fs::symlink("b", server.prefix.join("next")).unwrap();
+    std::fs::rename(server.prefix.join("next"), link).unwrap();
+    server.signal(Signal::HUP);
+    server.until("the next release", || {
+        (server.text("/") == "b").then_some(())
+    });
+}
+
+fn children(parent: Pid) -> Vec<Pid> {
+    let parent = parent.as_raw_pid();
+    let text = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
+    text.split_whitespace()
+        .map(|pid| Pid::from_raw(pid.parse().unwrap()).unwrap())
+        .collect()
+}
