@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use nginx_conf::{DiskLoader, Faults, Parser, Severity, SourceSet, Style, Tree};
+use nginx_conf::{DiskLoader, Fault, Faults, Parser, Severity, SourceSet, Style, Tree};
 use proxy_core::engine::compile::Features;
 use proxy_core::engine::logs::{ErrorLog, Level};
 use proxy_core::engine::ports::Listen;
@@ -92,12 +92,11 @@ impl Findings {
         found.args.first().map(|word| word.text.as_str())
     }
 
-    /// Prints what was found to standard error: with the source on a terminal, else a line each.
-    /// `quiet` leaves out what is no error.
+    /// Prints what was found to standard error: with the source on a terminal, else a line each. `quiet` leaves out mere notices.
     pub fn print(&self, quiet: bool) {
-        if quiet && !self.are_fatal() {
-            return;
-        }
+        let mut faults = Faults::new();
+        let wanted = |fault: &&Fault| !quiet || fault.level() > Severity::Notice;
+        faults.extend(self.faults.iter().filter(wanted).cloned());
         let mut stderr = io::stderr();
         let style = if stderr.is_terminal() {
             let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -105,7 +104,7 @@ impl Findings {
         } else {
             Style::Line
         };
-        let text = self.faults.render(NAME, &self.tree.sources, style);
+        let text = faults.render(NAME, &self.tree.sources, style);
         let _ = stderr.write_all(text.as_bytes());
     }
 

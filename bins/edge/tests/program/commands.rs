@@ -116,6 +116,22 @@ fn a_good_configuration_is_called_good_and_nothing_is_started() {
 }
 
 #[test]
+fn quiet_leaves_out_notices_but_no_warnings() {
+    let house = House::new();
+    house.configure("open_file_cache off; server { listen 127.0.0.1:{port}; server_name a a; }");
+    let loud = stderr_of(&output(house.command().arg("-t")));
+    assert!(loud.contains("edge: [notice] "), "{loud}");
+    let quiet = output(house.command().arg("-tq"));
+    assert_eq!(quiet.status.code(), Some(0));
+    let lines: Vec<String> = stderr_of(&quiet).lines().map(str::to_owned).collect();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(
+        lines[0].starts_with("edge: [warn] conflicting server name \"a\""),
+        "{lines:?}"
+    );
+}
+
+#[test]
 fn every_fault_of_every_file_is_told_in_one_go() {
     let house = House::new();
     house.write("part.conf", "sendfile yes;\n");
