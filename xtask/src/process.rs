@@ -3,11 +3,12 @@
 //! Every child leads a process group of its own. We are the reaper of whatever its descendants leave behind, so that
 //! a server that put itself into the background is still found below us, and ended.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -20,8 +21,14 @@ use crate::tree;
 /// How long a process may take to end after TERM before KILL follows.
 const GRACE: Duration = Duration::from_secs(30);
 
+/// How often the processes that were left to us are looked after while we wait for one of ours.
+const REAP_EVERY: Duration = Duration::from_millis(200);
+
 /// Raised by Ctrl-C and TERM.
 static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// Our own children: each has somebody who waits for it.
+static OWN: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
 
 /// Becomes the reaper of orphans and takes over INT, TERM and HUP. To be called once, at the start.
 pub fn prepare() {
@@ -65,9 +72,34 @@ pub fn end_everything() -> Vec<String> {
     names
 }
 
-/// Takes note of the end of processes that were left to us. Only while no child of ours is being waited for.
+/// Takes note of the end of processes that were left to us, as init would: daemons of a test end while it looks.
 pub fn reap_orphans() {
-    while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
+    let own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
+    for orphan in tree::ended_children(std::process::id()) {
+        if !own.contains(&orphan)
+            && let Some(pid) = i32::try_from(orphan).ok().and_then(Pid::from_raw)
+        {
+            let _ = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG);
+        }
+    }
+}
+
+/// Starts a child that somebody of us will wait for.
+fn spawn(command: &mut Command) -> Result<Child, String> {
+    // The reaper looks on only when the new child is among ours.
+    let mut own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let child = command
+        .spawn()
+        .map_err(|error| format!("can't start `{}`: {error}", describe(command)))?;
+    own.insert(child.id());
+    Ok(child)
+}
+
+/// Its end was noted; the number may be another's from now on.
+fn forget(pid: u32) {
+    OWN.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .remove(&pid);
 }
 
 /// A process with a group of its own that is ended, with all its descendants, when this is dropped.
@@ -81,10 +113,7 @@ impl Guarded {
     /// Starts it.
     pub fn spawn(command: &mut Command) -> Result<Self, String> {
         let name = command.get_program().to_string_lossy().into_owned();
-        let child = command
-            .process_group(0)
-            .spawn()
-            .map_err(|error| format!("can't start \"{name}\": {error}"))?;
+        let child = spawn(command.process_group(0))?;
         Ok(Guarded {
             child,
             name,
@@ -108,6 +137,9 @@ impl Guarded {
     pub fn ended(&mut self) -> Option<ExitStatus> {
         if self.ended.is_none() {
             self.ended = self.child.try_wait().ok().flatten();
+            if self.ended.is_some() {
+                forget(self.child.id());
+            }
         }
         self.ended
     }
@@ -122,7 +154,12 @@ impl Guarded {
     /// Waits for its end; an error when that takes longer than `limit` or somebody interrupts.
     pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus, String> {
         let deadline = Deadline::after(limit);
+        let mut looked = Instant::now();
         let status = deadline.poll(&StopFlag::default(), || {
+            if looked.elapsed() > REAP_EVERY {
+                reap_orphans();
+                looked = Instant::now();
+            }
             self.ended()
                 .map(Some)
                 .or_else(|| interrupted().then_some(None))
@@ -148,6 +185,7 @@ impl Drop for Guarded {
             if gone.is_none() {
                 let _ = self.child.kill();
                 let _ = self.child.wait();
+                forget(self.child.id());
             }
         }
         // The group's id can't have been reused: it is free only when no member is left, and an error is the answer then.
@@ -187,19 +225,23 @@ pub fn run(command: &mut Command, log: &Path, limit: Duration) -> Result<(), Str
 
 /// Runs a command to its end on the terminal. Ctrl-C reaches it as well, and it is waited for all the same.
 pub fn run_on_terminal(command: &mut Command) -> Result<ExitStatus, String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    command
-        .status()
-        .map_err(|error| format!("can't start \"{name}\": {error}"))
+    let mut child = spawn(command)?;
+    let status = child.wait().map_err(|error| error.to_string());
+    forget(child.id());
+    status
 }
 
 /// The output of a command that succeeds.
 pub fn output(command: &mut Command) -> Result<String, String> {
     let line = describe(command);
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("can't start `{line}`: {error}"))?;
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let child = spawn(command.stderr(Stdio::piped()))?;
+    let pid = child.id();
+    let output = child
+        .wait_with_output()
+        .map_err(|error| format!("`{line}`: {error}"));
+    forget(pid);
+    let output = output?;
     success(output.status, &line).map_err(|problem| {
         format!(
             "{problem}\n{}",

@@ -80,6 +80,14 @@ pub fn children(parent: u32) -> Vec<Process> {
         .collect()
 }
 
+/// The children of a process that have ended and wait to be noticed.
+pub fn ended_children(parent: u32) -> Vec<u32> {
+    all()
+        .filter(|process| process.parent == parent && process.state == 'Z')
+        .map(|process| process.pid)
+        .collect()
+}
+
 fn all() -> impl Iterator<Item = Process> {
     fs::read_dir("/proc")
         .into_iter()

@@ -174,13 +174,45 @@ fn build(context: &Context<'_>) -> Result<String, String> {
 
 fn tests(context: &Context<'_>) -> Result<String, String> {
     let more = ["--lib", "--bins", "--tests", "--examples", "--no-fail-fast"];
-    context.run(&mut cargo(context.workspace, "test", &more), 20)?;
-    counted(context)
+    let result = context.run(&mut cargo(context.workspace, "test", &more), 20);
+    tested(context, result)
 }
 
 fn doctests(context: &Context<'_>) -> Result<String, String> {
-    context.run(&mut cargo(context.workspace, "test", &["--doc"]), 20)?;
-    counted(context)
+    let result = context.run(&mut cargo(context.workspace, "test", &["--doc"]), 20);
+    tested(context, result)
+}
+
+/// How many tests passed, or what the failing ones said.
+fn tested(context: &Context<'_>, result: Result<(), String>) -> Result<String, String> {
+    let Err(problem) = result else {
+        return counted(context);
+    };
+    let said = context.said();
+    let failures = failures(&said);
+    if failures.is_empty() {
+        Err(problem)
+    } else {
+        Err(format!("{problem}\n{failures}"))
+    }
+}
+
+/// What stands between `failures:` and the list of their names, in every part of the output.
+fn failures(said: &str) -> String {
+    let mut shown = String::new();
+    let mut inside = false;
+    for line in said.lines() {
+        if line.starts_with("---- ") {
+            inside = true;
+        } else if line == "failures:" {
+            inside = false;
+        }
+        if inside {
+            shown.push_str(line);
+            shown.push('\n');
+        }
+    }
+    shown
 }
 
 /// How many tests cargo has run. None is a failure.
