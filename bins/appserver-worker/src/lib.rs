@@ -1,7 +1,7 @@
 //! The template and the workers of `appserver`: an extension module that the user's own Python interpreter loads.
 //!
 //! The master starts `python -c BOOTSTRAP libviaduct_worker.so template FD` (see `appserver-protocol`), which calls
-//! `viaduct_worker.main(["template", "FD"])`. The process is a [`template`] until it forks; the fork is a [`worker`]. What
+//! `viaduct_worker.main(["template", "FD"])`. The process is a `template` until it forks; the fork is a `worker`. What
 //! has to do with Python's ways (the configuration file, hooks, importing) is Python, in `python/`; what has to do with
 //! sockets, HTTP and logs is Rust.
 
