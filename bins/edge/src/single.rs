@@ -100,9 +100,13 @@ impl Single {
     fn reload(&mut self) {
         let errors = self.blueprint.errors.clone();
         errors.write(Level::Notice, None, format_args!("reconfiguring"));
-        let Some((blueprint, opened)) =
-            start::read_anew(&self.origin, &self.features, &errors, &mut self.listening)
-        else {
+        let Some((blueprint, opened)) = start::read_anew(
+            &self.origin,
+            &self.features,
+            &errors,
+            &mut self.listening,
+            true,
+        ) else {
             return;
         };
         self.listening.commit(opened);

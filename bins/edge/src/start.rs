@@ -151,23 +151,25 @@ fn open(listening: &mut Listening, blueprint: &Blueprint) -> Result<(), Stopped>
     Ok(())
 }
 
-/// Reads the configuration afresh and opens what it needs. What is wrong is written to `errors` and standard error.
+/// Reads the configuration afresh and opens what it needs. What is wrong is written to `errors`, and when `aloud` to standard
+/// error, unless that is the same.
 pub fn read_anew(
     origin: &Origin,
     features: &Features,
     errors: &ErrorLog,
     listening: &mut Listening,
+    aloud: bool,
 ) -> Option<(Blueprint, Opened)> {
     let (blueprint, findings) = origin.read(features);
-    let logs_to_stderr = writes_to_stderr(errors);
-    if !logs_to_stderr {
+    let aloud = aloud && !writes_to_stderr(errors);
+    if aloud {
         findings.print(false);
     }
     findings.log(errors);
     let blueprint = blueprint?;
     let complain = |words: &str| {
         errors.write(Level::Emerg, None, format_args!("{words}"));
-        if !logs_to_stderr {
+        if aloud {
             say(words);
         }
     };

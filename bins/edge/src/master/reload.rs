@@ -36,9 +36,15 @@ impl Edge {
     /// Why there is no new configuration; empty when all has been said.
     fn take_new(&mut self, master: &mut Master) -> Result<(), String> {
         let errors = self.blueprint.errors.clone();
-        let (blueprint, opened) =
-            start::read_anew(&self.origin, &self.features, &errors, &mut self.listening)
-                .ok_or_else(String::new)?;
+        let (blueprint, opened) = start::read_anew(
+            &self.origin,
+            &self.features,
+            &errors,
+            &mut self.listening,
+            // That of a daemon is its log.
+            !self.daemon,
+        )
+        .ok_or_else(String::new)?;
         let rights = Rights::of(&blueprint.process)?;
         if blueprint.process.pid != self.blueprint.process.pid {
             let renamed = self.pid_file.rename(&blueprint.process.pid);

@@ -152,6 +152,13 @@ fn a_daemon_is_there_when_the_command_returns() {
     let master = house.pid();
     let guard = Stray(master);
     assert_eq!(house.get("/").text(), "ok");
+    // Its log tells a fault once, though standard error is the log by now.
+    let good = house.read("nginx.conf");
+    house.configure("nonsense on;");
+    kill_process(master, Signal::HUP).expect("it runs");
+    house.await_text("error.log", "the old one serves on");
+    assert_eq!(house.read("error.log").matches("\"nonsense\"").count(), 1);
+    house.write("nginx.conf", &good);
     let session = |process| rustix::process::getsid(process).expect("it runs");
     assert_ne!(session(Some(master)), session(None));
     assert_eq!(
