@@ -315,7 +315,7 @@ fn expire(expires: &Expires<Template>, response: &mut Response) {
             "max-age=315360000".to_owned(),
         ),
         Expires::FromNow(seconds) => (
-            HttpDate::from_unix(now.saturating_add(*seconds)),
+            HttpDate::from_unix(now.saturating_add(*seconds).max(0)),
             max_age(*seconds),
         ),
         Expires::FromModified(seconds) => {
@@ -324,7 +324,7 @@ fn expire(expires: &Expires<Template>, response: &mut Response) {
                 .get("Last-Modified")
                 .and_then(HttpDate::parse)
                 .map_or(now, HttpDate::unix);
-            let at = modified.saturating_add(*seconds);
+            let at = modified.saturating_add(*seconds).max(0);
             (HttpDate::from_unix(at), max_age(at.saturating_sub(now)))
         }
         Expires::Daily(second) => {

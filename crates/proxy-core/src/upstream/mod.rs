@@ -252,6 +252,45 @@ mod tests {
     }
 
     #[test]
+    fn a_group_that_was_never_asked_leaves_no_peers_behind() {
+        let zones = Zones::default();
+        let group = |port| {
+            Group::new(
+                "app",
+                vec![at(port), at(port + 1)],
+                PoolSettings::default(),
+                &zones,
+            )
+        };
+        let first = Box::new(group(1));
+        assert_eq!(port(first.next(&[])), 1);
+        let second = group(11);
+        drop(first);
+        // May well lie where the first one lay.
+        let third = Box::new(group(21));
+        drop(second);
+        assert_eq!(port(third.next(&[])), 21);
+    }
+
+    #[test]
+    fn who_is_down_is_no_stand_in() {
+        let down = Line {
+            terms: Terms {
+                down: true,
+                ..Terms::default()
+            },
+            ..at(2)
+        };
+        let group = Group::new(
+            "app",
+            vec![at(1), down],
+            PoolSettings::default(),
+            &Zones::default(),
+        );
+        assert_eq!(group.peers(), 1);
+    }
+
+    #[test]
     fn threads_together_take_exact_turns() {
         let group = Group::new(
             "app",

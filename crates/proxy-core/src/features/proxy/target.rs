@@ -311,6 +311,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn hosts_that_requests_name_are_remembered_within_a_limit() {
+        let computed = Computed {
+            url: nginx_conf::Template::literal("")
+                .compile(&mut crate::engine::variables::VariableTable::default())
+                .expect("a literal names no variable"),
+            known: Vec::new(),
+            recent: Mutex::default(),
+            pool: Pool::default(),
+        };
+        let first = computed.unlisted("127.0.0.1:1").expect("an address");
+        for port in 2..=RECENT_MAX + 9 {
+            let host = format!("127.0.0.1:{port}");
+            assert!(computed.unlisted(&host).is_ok(), "{host}");
+            let again = computed.unlisted("127.0.0.1:1").expect("an address");
+            assert!(Arc::ptr_eq(&first, &again), "what is in use stays");
+        }
+        let held = computed.recent.lock().expect("no panic").len();
+        assert_eq!(held, RECENT_MAX);
+    }
+
+    #[test]
     fn takes_urls_apart() {
         for (url, expected) in [
             ("http://app:8000", Ok(("app:8000", None))),
