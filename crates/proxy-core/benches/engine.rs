@@ -64,7 +64,9 @@ fn compile(root: &Path) -> Arc<Site> {
     let features = Features::new(&[&Headers, &Return, &TryFiles, &Index, &StaticContent]);
     let outside = Disk(root.to_owned());
     let compiled = features.compile(&tree, &outside, &Arc::default(), &mut faults);
-    compiled.expect("the bench's configuration has no faults").site
+    compiled
+        .expect("the bench's configuration has no faults")
+        .site
 }
 
 fn now<T>(future: impl Future<Output = T>) -> T {
@@ -115,7 +117,7 @@ const EXCHANGES: &[(&str, &str, u16)] = &[
     ("return", "/ping", 200),
     ("template", "/template/a?b=c", 200),
     ("static", "/static/1k.txt", 200),
-    ("missing", "/static/none.txt", 404),
+    ("error-page", "/x.php", 404),
 ];
 
 fn main() {
@@ -133,7 +135,10 @@ fn main() {
     let received = Instant::now();
     let mut args = std::env::args().skip_while(|arg| arg != "--count").skip(1);
     if let Some(name) = args.next() {
-        let (_, target, _) = EXCHANGES.iter().find(|(known, ..)| *known == name).expect("a name of an exchange");
+        let (_, target, _) = EXCHANGES
+            .iter()
+            .find(|(known, ..)| *known == name)
+            .expect("a name of an exchange");
         let head = World::head(target);
         for _ in 0..10_000 {
             black_box(world.exchange(head.clone(), received));
@@ -143,24 +148,46 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     let mut group = criterion.benchmark_group("location");
     let locations = &site.ports[0].default.locations;
-    for (name, path) in [("exact", "/ping"), ("prefix", "/media/a.txt"), ("nested", "/api/v2/x"), ("regex", "/a/b/c.JPG")] {
-        group.bench_function(name, |bench| bench.iter(|| black_box(locations.find(black_box(path.as_bytes()))).is_ok()));
+    for (name, path) in [
+        ("exact", "/ping"),
+        ("prefix", "/media/a.txt"),
+        ("nested", "/api/v2/x"),
+        ("regex", "/a/b/c.JPG"),
+    ] {
+        group.bench_function(name, |bench| {
+            bench.iter(|| black_box(locations.find(black_box(path.as_bytes()))).is_ok());
+        });
     }
     group.finish();
     let mut group = criterion.benchmark_group("server name");
     let names = &site.ports[0].names;
-    for (name, host) in [("exact", "www.example.org"), ("leading", "a.b.example.org"), ("trailing", "mail.net"), ("unknown", "nobody")] {
+    for (name, host) in [
+        ("exact", "www.example.org"),
+        ("leading", "a.b.example.org"),
+        ("trailing", "mail.net"),
+        ("unknown", "nobody"),
+    ] {
         group.bench_function(name, |bench| {
-            bench.iter(|| black_box(names.find(black_box(host.as_bytes()), |_| None::<()>)).is_some());
+            bench.iter(|| {
+                black_box(names.find(black_box(host.as_bytes()), |_| None::<()>)).is_some()
+            });
         });
     }
     group.finish();
     let mut group = criterion.benchmark_group("exchange");
     for (name, target, status) in EXCHANGES {
         let head = World::head(target);
-        assert_eq!(world.exchange(head.clone(), received).status.as_u16(), *status, "{name}");
+        assert_eq!(
+            world.exchange(head.clone(), received).status.as_u16(),
+            *status,
+            "{name}"
+        );
         group.bench_function(*name, |bench| {
-            bench.iter_batched(|| head.clone(), |head| world.exchange(head, received), criterion::BatchSize::SmallInput);
+            bench.iter_batched(
+                || head.clone(),
+                |head| world.exchange(head, received),
+                criterion::BatchSize::SmallInput,
+            );
         });
     }
     group.finish();
