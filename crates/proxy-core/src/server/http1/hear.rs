@@ -115,7 +115,10 @@ impl<S: Service> Busy<S> {
         refusal: &Refusal,
         head: &RequestHead,
     ) -> Next<S> {
-        let request_bytes = self.input.unused().len() as u64;
+        let request_bytes = match refusal {
+            Refusal::Framing(_) => self.heard.head_bytes,
+            Refusal::Head(_) | Refusal::Timeout => self.input.unused().len() as u64,
+        };
         let start = self.output.queued_total();
         let Some((mut response, record)) = service.refuse(refusal, head, &line.connection) else {
             let _ = self.flush(service, line).await;
