@@ -76,8 +76,36 @@ pub fn version(program: impl AsRef<std::ffi::OsStr>, option: &str) -> String {
     };
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
-    let line = said.lines().next().unwrap_or("unknown version");
-    line.trim_start_matches("nginx version: ")
-        .trim_start_matches("edge version: ")
-        .to_owned()
+    said.lines().next().unwrap_or("unknown version").to_owned()
+}
+
+/// A program's name with the number in what it says about its version.
+pub fn label(name: &str, said: &str) -> String {
+    let words: Vec<&str> = said.split([' ', '/', '(', ')']).collect();
+    // edge speaks of nginx first: `nginx version: nginx/1.30.0 (edge 0.1.0)`.
+    let from = words.iter().position(|word| *word == name).unwrap_or(0);
+    let number = words[from..]
+        .iter()
+        .find(|word| word.starts_with(|first: char| first.is_ascii_digit()));
+    format!("{name} {}", number.unwrap_or(&said))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_is_found_in_what_programs_say() {
+        for (name, said, wanted) in [
+            (
+                "edge",
+                "nginx version: nginx/1.30.0 (edge 0.1.0)",
+                "edge 0.1.0",
+            ),
+            ("nginx", "nginx version: nginx/1.22.1", "nginx 1.22.1"),
+            ("appserver", "appserver (version 0.1.0)", "appserver 0.1.0"),
+        ] {
+            assert_eq!(label(name, said), wanted);
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use testkit::{Address, TempPrefix};
 
 use super::Bench;
-use super::machine::version;
+use super::machine::{label, version};
 use super::measure::in_turn;
 use super::server::{Subject, configuration, front};
 use super::table::{Compared, Report};
@@ -258,7 +258,7 @@ impl<'a> Setup<'a> {
             package
         };
         if package == "appserver" {
-            return format!("{name} ({})", version(program, "--version"));
+            return label(name, &version(program, "--version"));
         }
         let ask = format!("from importlib.metadata import version; print(version('{package}'))");
         let told =

@@ -6,7 +6,7 @@ use std::process::Command;
 use testkit::{Address, TempPrefix};
 
 use super::Bench;
-use super::machine::version;
+use super::machine::{label, version};
 use super::measure::in_turn;
 use super::server::{Subject, configuration, front};
 use super::table::{Compared, Report};
@@ -114,7 +114,7 @@ pub fn subject(
     name: &str,
     servers: &str,
 ) -> Result<Subject, String> {
-    let mut subject = Subject::new(&format!("{name} ({})", version(program, "-v")))?;
+    let mut subject = Subject::new(&label(name, &version(program, "-v")))?;
     let command: Command = front(program, folder.join(name), servers, subject.address)?;
     let address = Address::from(subject.address);
     let log = folder.join(format!("{name}.log"));
