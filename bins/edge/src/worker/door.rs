@@ -6,11 +6,13 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use pin_project_lite::pin_project;
 use proxy_core::engine::SiteService;
 use proxy_core::engine::logs::Level;
 use proxy_core::engine::ports::ListenAddress;
@@ -66,6 +68,23 @@ impl Drop for Seat {
     fn drop(&mut self) {
         self.0.taken.fetch_sub(1, Ordering::Relaxed);
         self.0.freed.notify_one();
+    }
+}
+
+pin_project! {
+    /// A connection with its place.
+    struct Seated<F> {
+        #[pin]
+        served: F,
+        _seat: Seat,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Seated<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.project().served.poll(cx)
     }
 }
 
@@ -202,9 +221,9 @@ impl Inside {
             let drains = self.drains();
             serve_connection(socket, connection, Arc::clone(&self.service), &drains[0])
         };
-        tokio::spawn(async move {
-            served.await;
-            drop(seat);
+        tokio::spawn(Seated {
+            served,
+            _seat: seat,
         });
     }
 
@@ -236,7 +255,7 @@ impl Inside {
 }
 
 /// Polls a future once.
-async fn poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
     std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
 }
 
