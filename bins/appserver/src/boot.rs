@@ -60,7 +60,8 @@ fn bring_up(start: Start, mut inherited: Sockets) -> Result<(Server, supervisor:
         return Err(Halt::Said(check(template, &start, &resolved, &mut signals)));
     }
     let mut waiting = None;
-    if resolved.is_on("daemon") {
+    // A new binary (USR2) is a daemon already, and has to stay a child of the old one.
+    if resolved.is_on("daemon") && Predecessor::from_env().is_none() {
         // Only this process can be the parent of the workers, and after it became a daemon it is another one.
         template.dismiss();
         drop(signals);
@@ -109,6 +110,7 @@ fn serve_from(
     signals: &mut Signals,
 ) -> Result<Brought, Halt> {
     enter(&resolved).map_err(error)?;
+    make_logs(&resolved).map_err(error)?;
     settle(&mut template, start, &resolved, signals)?;
     let mut log = Log::to_stderr();
     log.configure(
@@ -116,7 +118,6 @@ fn serve_from(
         resolved.text("loglevel").unwrap_or("info"),
     )
     .map_err(error)?;
-    give_logs(&resolved).map_err(error)?;
     log.info(format_args!("Starting appserver {VERSION}"));
     resolved.notes.iter().for_each(|note| log.warning(note));
     let predecessor = Predecessor::from_env().is_some();
@@ -260,20 +261,28 @@ pub(crate) fn enter(resolved: &Resolved) -> Result<(), String> {
         .map_err(|fault| format!("can't chdir to '{folder}': {fault}"))
 }
 
-/// Log files belong to the user of the workers, who open them again by themselves.
-pub(crate) fn give_logs(resolved: &Resolved) -> Result<(), String> {
+/// Makes the log files, which belong to the user of the workers, who open them again by themselves.
+///
+/// # Errors
+/// When one cannot be written, with the setting.
+pub(crate) fn make_logs(resolved: &Resolved) -> Result<(), String> {
     let (user, group) = (resolved.id("user"), resolved.id("group"));
-    if user.is_none() && group.is_none() {
-        return Ok(());
-    }
-    let files = ["errorlog", "accesslog"].map(|name| resolved.text(name));
-    for path in files.into_iter().flatten().filter(|path| *path != "-") {
+    for (name, flag) in [
+        ("errorlog", "--error-logfile"),
+        ("accesslog", "--access-logfile"),
+    ] {
+        let Some(path) = resolved.text(name).filter(|path| *path != "-") else {
+            continue;
+        };
         let made = std::fs::OpenOptions::new()
             .append(true)
             .create(true)
             .open(path);
-        made.and_then(|_| std::os::unix::fs::chown(path, user, group))
-            .map_err(|fault| format!("log file \"{path}\" cannot be given to its user: {fault}"))?;
+        let given = made.and_then(|_| match (user, group) {
+            (None, None) => Ok(()),
+            (user, group) => std::os::unix::fs::chown(path, user, group),
+        });
+        given.map_err(|fault| format!("'{path}' isn't writable ({name}, {flag}): {fault}"))?;
     }
     Ok(())
 }

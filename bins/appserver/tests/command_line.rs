@@ -277,6 +277,18 @@ fn an_address_that_is_none_is_told() {
 }
 
 #[test]
+fn a_log_file_that_cannot_be_written_ends_with_1_and_its_setting() {
+    for flag in ["--access-logfile", "--error-logfile"] {
+        let (code, _, err) = run(&["app", flag, "/no/such/folder/x.log"]);
+        assert_eq!(code, 1);
+        assert!(
+            err.contains("'/no/such/folder/x.log' isn't writable") && err.contains(flag),
+            "{err}"
+        );
+    }
+}
+
+#[test]
 fn port_alone_listens_everywhere() {
     let port = FreePort::find().unwrap();
     let server = Setup::new(&saying("hello"))

@@ -135,8 +135,9 @@ fn a_template_that_is_killed_is_replaced() {
 #[test]
 fn workers_and_template_end_when_the_master_is_killed() {
     let mut server = Setup::new(PID_APP).args(&["-w", "2"]).start();
-    let family = children(server.pid());
-    assert_eq!(family.len(), 3);
+    let family = server.until("template and workers", || {
+        Some(children(server.pid())).filter(|family| family.len() == 3)
+    });
     server.signal(Signal::KILL);
     server.wait();
     server.until("everybody is gone", || {

@@ -1,5 +1,7 @@
 //! What is said about workers, in gunicorn's words where it has some.
 
+use std::time::Duration;
+
 use appserver_protocol::{ToTemplate, exit};
 use supervisor::exit::signal_name;
 use supervisor::{
@@ -34,10 +36,8 @@ impl Server {
                 if !expected || not_a_process(*death) {
                     let complaint = self.complaint(*worker);
                     self.log.error(gone_words(*pid, *death, *out_of_memory));
-                    if let (false, Some(pause), Some(why)) = (was_ready, respawn_in, complaint) {
-                        self.log.error(format_args!(
-                            "Worker failed to boot: {why}; the next try is in {pause:?}"
-                        ));
+                    if let (false, Some(why)) = (was_ready, complaint) {
+                        self.log.error(boot_words(&why, *respawn_in));
                     }
                 }
             }
@@ -149,6 +149,11 @@ fn gone_words(pid: Option<Pid>, death: Death, out_of_memory: bool) -> String {
     }
 }
 
+fn boot_words(why: &str, respawn_in: Option<Duration>) -> String {
+    let next = respawn_in.map(|pause| format!("; the next try is in {pause:?}"));
+    format!("Worker failed to boot: {why}{}", next.unwrap_or_default())
+}
+
 fn stuck_words(pid: Option<Pid>, stuck: Stuck, note: Option<&str>) -> String {
     let pid = number(pid);
     match stuck {
@@ -173,7 +178,6 @@ fn stuck_words(pid: Option<Pid>, stuck: Stuck, note: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn deaths_are_told_in_gunicorns_words() {

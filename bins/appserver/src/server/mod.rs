@@ -112,6 +112,7 @@ impl Server {
             .ok()
             .flatten()
             .map(|dog| (dog, Instant::now()));
+        let is_daemon = release.resolved.is_on("daemon");
         let server = Self {
             start,
             interpreter,
@@ -125,7 +126,7 @@ impl Server {
             complaint: None,
             reload: Reload::default(),
             upgrade: Upgrade::new(),
-            is_daemon: daemon.is_some(),
+            is_daemon,
             waiting: daemon,
             templates: 1,
         };
@@ -244,10 +245,11 @@ impl Program for Server {
             }
             FromWorker::Changed { file } => {
                 self.log.info(format_args!("Reloading: {file} changed"));
-                self.begin_reload();
+                if master.fleet().stopping().is_none() {
+                    self.begin_reload();
+                }
             }
         }
-        let _ = master;
     }
 
     fn on_event(&mut self, event: &Event, master: &mut Master) {

@@ -6,7 +6,7 @@ use supervisor::socket_activation::Sockets;
 use supervisor::{Exit, Generation, Master, Pid};
 
 use super::{Release, Server};
-use crate::boot::{enter, give_logs, settle_order, tell, words};
+use crate::boot::{enter, make_logs, settle_order, tell, words};
 use crate::doors::DoorFault;
 use crate::settings::Resolved;
 use crate::template::{Asked, Template};
@@ -46,6 +46,19 @@ impl Reload {
         let preparing = self.preparing.iter_mut().map(|it| &mut it.template);
         let mut all = preparing.chain(self.prepared.iter_mut().map(|it| &mut it.release.template));
         all.find(|template| template.number == number)
+    }
+
+    /// Nothing of it is wanted any more.
+    pub fn abandon(&mut self) {
+        let Self {
+            preparing,
+            prepared,
+            ..
+        } = std::mem::take(self);
+        let templates = preparing.map(|it| it.template).into_iter();
+        templates
+            .chain(prepared.map(|it| it.release.template))
+            .for_each(Template::dismiss);
     }
 
     fn prepares(&self, number: u64) -> bool {
@@ -133,6 +146,7 @@ impl Server {
             return Err("No application module specified".to_owned());
         }
         enter(&resolved)?;
+        make_logs(&resolved)?;
         let order = settle_order(&self.start, &resolved);
         if let Some(preparing) = &mut self.reload.preparing {
             preparing.resolved = Some(resolved);
@@ -219,11 +233,10 @@ impl Server {
                 release.resolved.text("errorlog"),
                 release.resolved.text("loglevel"),
             );
-            let given = give_logs(&release.resolved);
             let set = self
                 .log
                 .configure(path.unwrap_or("-"), level.unwrap_or("info"));
-            for why in [given, set].into_iter().filter_map(Result::err) {
+            if let Err(why) = set {
                 self.log.error(why);
             }
             for note in &release.resolved.notes {

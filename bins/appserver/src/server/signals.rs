@@ -4,7 +4,7 @@ use appserver_protocol::{Hook, ToTemplate, ToWorker};
 use supervisor::{Ending, Master, Signal};
 
 use super::Server;
-use crate::boot::give_logs;
+use crate::boot::make_logs;
 use crate::template::Asked;
 
 impl Server {
@@ -12,6 +12,7 @@ impl Server {
         self.log
             .info(format_args!("Handling signal: {}", name(signal)));
         match signal {
+            Signal::HUP if master.fleet().stopping().is_some() => {}
             Signal::HUP => {
                 self.log.info("Hang up: Master");
                 self.log.reopen();
@@ -45,6 +46,7 @@ impl Server {
             let told = self.notifier.stopping();
             self.tell(told);
             self.hand_on_main_pid();
+            self.reload.abandon();
             self.close_doors();
         }
         master.stop(ending);
@@ -70,7 +72,7 @@ impl Server {
         // Made by root, they would be closed to workers of another user.
         if let Some(Err(why)) = self
             .current(master)
-            .map(|release| give_logs(&release.resolved))
+            .map(|release| make_logs(&release.resolved))
         {
             self.log.error(why);
         }
