@@ -460,7 +460,6 @@ fn read_field(item: &Bound<'_, PyAny>, head: &mut Head, scratch: &mut Vec<u8>) -
         )));
     };
     let (name_text, value_text) = (text::borrow(name)?, text::borrow(value)?);
-    scratch.clear();
     // Only the name is told: the value may be a secret.
     let refuse = || {
         PyValueError::new_err(format!(
@@ -468,19 +467,25 @@ fn read_field(item: &Bound<'_, PyAny>, head: &mut Head, scratch: &mut Vec<u8>) -
             repr(name)
         ))
     };
-    text::append_latin1(value_text, scratch).map_err(|_| refuse())?;
-    if !is_field_text(scratch) {
+    let value_bytes = if value_text.is_ascii() {
+        value_text.as_bytes()
+    } else {
+        scratch.clear();
+        text::append_latin1(value_text, scratch).map_err(|_| refuse())?;
+        &scratch[..]
+    };
+    if !is_field_text(value_bytes) {
         return Err(refuse());
     }
     let known = Known::find(name_text.as_bytes());
     match known {
         Some(Known::ContentLength) => return read_length(value_text, head),
-        Some(known) if belongs_to_the_connection(known) && !is_websocket(known, scratch) => {
+        Some(known) if belongs_to_the_connection(known) && !is_websocket(known, value_bytes) => {
             return Ok(());
         }
         None if name_text.eq_ignore_ascii_case("trailers") => return Ok(()),
-        Some(known) if known.as_str() == name_text => head.fields.append(known, &scratch[..]),
-        _ => head.fields.append(name_text, &scratch[..]),
+        Some(known) if known.as_str() == name_text => head.fields.append(known, value_bytes),
+        _ => head.fields.append(name_text, value_bytes),
     }
     .map_err(|error| PyValueError::new_err(format!("Invalid HTTP header {}: {error}", repr(name))))
 }
