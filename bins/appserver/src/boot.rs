@@ -23,7 +23,7 @@ use crate::template::{Broken, Template};
 /// What is wrong with the configuration, the pid file or the addresses.
 pub(crate) const FAILURE: u8 = 1;
 /// Signals that end the program before it serves.
-const ENDING: [Signal; 3] = [Signal::TERM, Signal::INT, Signal::QUIT];
+pub(crate) const ENDING: [Signal; 3] = [Signal::TERM, Signal::INT, Signal::QUIT];
 /// How often an address in use is tried, and how long the pauses are.
 const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(1);
@@ -43,7 +43,7 @@ enum Halt {
 /// Runs the server to its end; the result is the exit status.
 pub(crate) fn run(start: Start, inherited: Sockets) -> u8 {
     match bring_up(start, inherited) {
-        Ok((server, master)) => server.run(master),
+        Ok((server, master, early)) => server.run(master, &early),
         Err(Halt::Said(status)) => status,
         Err(Halt::Tell(words)) => {
             eprintln!("\n{words}");
@@ -52,7 +52,10 @@ pub(crate) fn run(start: Start, inherited: Sockets) -> u8 {
     }
 }
 
-fn bring_up(start: Start, mut inherited: Sockets) -> Result<(Server, supervisor::Master), Halt> {
+/// A server, its master, and the signals that came before it listens to them itself.
+type Up = (Server, supervisor::Master, Vec<Signal>);
+
+fn bring_up(start: Start, mut inherited: Sockets) -> Result<Up, Halt> {
     let interpreter = Interpreter::find(start.python()).map_err(error)?;
     let mut signals = Signals::listen(&ENDING).map_err(|fault| error(fault.to_string()))?;
     let (mut template, mut resolved) = configure(&start, &interpreter, &mut signals)?;
@@ -69,6 +72,9 @@ fn bring_up(start: Start, mut inherited: Sockets) -> Result<(Server, supervisor:
         signals = Signals::listen(&ENDING).map_err(|fault| error(fault.to_string()))?;
         (template, resolved) = configure(&start, &interpreter, &mut signals)?;
     }
+    // Whoever can connect may send signals too, and their defaults would end or stop this process.
+    let mut others =
+        Signals::listen(&server::OTHER_SIGNALS).map_err(|fault| error(fault.to_string()))?;
     let brought = serve_from(&mut inherited, &start, template, resolved, &mut signals);
     let (release, doors, log, pid_file) = match brought {
         Ok(brought) => brought,
@@ -86,8 +92,7 @@ fn bring_up(start: Start, mut inherited: Sockets) -> Result<(Server, supervisor:
             return Err(Halt::Said(status));
         }
     };
-    drop(signals);
-    Server::new(server::Parts {
+    let (server, master) = Server::new(server::Parts {
         start,
         interpreter,
         log,
@@ -96,7 +101,10 @@ fn bring_up(start: Start, mut inherited: Sockets) -> Result<(Server, supervisor:
         release,
         daemon: waiting,
     })
-    .map_err(|fault| error(fault.to_string()))
+    .map_err(|fault| error(fault.to_string()))?;
+    let mut early = signals.take();
+    early.extend(others.take());
+    Ok((server, master, early))
 }
 
 type Brought = (Release, Doors, Log, Option<PidFile>);

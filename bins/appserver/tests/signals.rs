@@ -157,6 +157,22 @@ def pre_request(worker, req): worker.log.info('asked for %s', req.path)
 }
 
 #[test]
+fn signals_that_come_before_the_first_worker_are_obeyed() {
+    let file = "
+import os, signal
+def when_ready(server):
+    for name in ('HUP', 'USR1', 'TTIN', 'TTOU', 'WINCH'):
+        os.kill(os.getppid(), getattr(signal, 'SIG' + name))
+";
+    let mut server = Setup::new(PID_APP).file("gunicorn.conf.py", file).start();
+    for name in ["hup", "usr1", "ttin", "ttou", "winch"] {
+        server.until_log(&format!("Handling signal: {name}"), 1);
+    }
+    server.until_log("Reloaded: ", 1);
+    assert_eq!(server.stop(), 0);
+}
+
+#[test]
 fn hup_loads_code_and_settings_afresh() {
     let mut server = Setup::new(&saying("one"))
         .file("gunicorn.conf.py", "workers = 1")

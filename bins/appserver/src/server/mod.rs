@@ -32,11 +32,8 @@ use crate::start::Start;
 use reload::Reload;
 use upgrade::Upgrade;
 
-/// Every signal that means something.
-const SIGNALS: [Signal; 9] = [
-    Signal::TERM,
-    Signal::INT,
-    Signal::QUIT,
+/// Signals that mean something, beside those that end the server.
+pub(crate) const OTHER_SIGNALS: [Signal; 6] = [
     Signal::HUP,
     Signal::TTIN,
     Signal::TTOU,
@@ -102,7 +99,7 @@ impl Server {
             policy: release.policy(),
             workers: release.workers(),
             lanes: release.lanes(),
-            signals: SIGNALS.to_vec(),
+            signals: [&crate::boot::ENDING[..], &OTHER_SIGNALS].concat(),
         })?;
         let notifier = Notifier::from_env().unwrap_or_else(|error| {
             log.warning(error);
@@ -133,8 +130,11 @@ impl Server {
         Ok((server, master))
     }
 
-    /// Serves until the end; the result is the exit status.
-    pub fn run(mut self, mut master: Master) -> u8 {
+    /// Serves until the end, after it has obeyed the signals that came before; the result is the exit status.
+    pub fn run(mut self, mut master: Master, early: &[Signal]) -> u8 {
+        for signal in early {
+            self.handle(*signal, &mut master);
+        }
         let outcome = match master.run(&mut self) {
             Ok(outcome) => outcome,
             Err(error) => {
