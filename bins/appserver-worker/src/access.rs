@@ -268,7 +268,7 @@ fn write_atom(atom: &Atom, finished: &Finished<'_>, clock: &mut (i64, String), o
         Atom::Status => out.write_str(itoa::Buffer::new().format(finished.status.as_u16())),
         Atom::Method => out.write_str(head.method.as_str()),
         Atom::Path => {
-            escaped(&percent_decoded(head.target.path()), out);
+            escaped(&wsgi_bridge::percent_decoded(head.target.path()), out);
             Ok(())
         }
         Atom::Query => {
@@ -341,25 +341,6 @@ fn pad(lines: &mut String, start: usize, width: usize, left: bool) {
         let spaces = " ".repeat(width - length);
         lines.insert_str(if left { lines.len() } else { start }, &spaces);
     }
-}
-
-fn percent_decoded(path: &[u8]) -> Vec<u8> {
-    let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
-    let mut decoded = Vec::with_capacity(path.len());
-    let mut at = 0;
-    while let Some(&byte) = path.get(at) {
-        match (byte, digit(path.get(at + 1)), digit(path.get(at + 2))) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push(u8::try_from(high * 16 + low).unwrap_or(byte));
-                at += 3;
-            }
-            _ => {
-                decoded.push(byte);
-                at += 1;
-            }
-        }
-    }
-    decoded
 }
 
 /// The user of `Authorization: Basic`.

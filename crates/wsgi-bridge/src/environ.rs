@@ -383,7 +383,7 @@ fn check(py: Python<'_>, done: std::os::raw::c_int) -> PyResult<()> {
 }
 
 /// `%41` becomes `A`; what is no such triple stays (as `urllib.parse.unquote_to_bytes`).
-fn percent_decoded(path: &[u8]) -> Vec<u8> {
+pub fn percent_decoded(path: &[u8]) -> Vec<u8> {
     let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
     let mut decoded = Vec::with_capacity(path.len());
     let mut at = 0;

@@ -46,7 +46,7 @@ mod spool;
 mod start;
 mod text;
 
-pub use environ::headers;
+pub use environ::{headers, percent_decoded};
 pub use gil::{attached, share_thread};
 pub use hooks::{Done, Facts, Finished, Hooks, Level, traceback};
 pub use service::{Record, WsgiService};
