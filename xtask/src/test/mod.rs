@@ -23,7 +23,7 @@ const TAIL_LINES: usize = 60;
 pub struct Step {
     name: &'static str,
     about: &'static str,
-    /// Steps whose results it uses. They run first when they are chosen; it does not run when one of them failed.
+    /// Steps whose results it uses: chosen with it, and it does not run when one of them failed.
     after: &'static [&'static str],
     tools: &'static [Tool],
     run: fn(&Context<'_>) -> Result<String, String>,
@@ -74,6 +74,13 @@ pub fn main(workspace: &Workspace, arguments: &[String]) -> Result<ExitCode, Str
     for word in options.words()? {
         chosen.push(known(&word)?);
     }
+    for step in STEPS
+        .iter()
+        .filter(|step| chosen.contains(&step.name))
+        .collect::<Vec<_>>()
+    {
+        chosen.extend(step.after);
+    }
     let steps: Vec<&Step> = STEPS
         .iter()
         .filter(|step| chosen.is_empty() || chosen.contains(&step.name))
@@ -85,7 +92,7 @@ pub fn main(workspace: &Workspace, arguments: &[String]) -> Result<ExitCode, Str
 
 fn usage() -> String {
     let mut text = "usage: cargo xtask test [--skip STEP]… [STEP…]\n\n\
-        Checks everything, or the named steps. The output of each is in target/xtask/logs/STEP.log; the end of a failing one's is shown.\n\n"
+        Checks everything, or the named steps and what they need. The output of each is in target/xtask/logs/STEP.log; the end of a failing one's is shown.\n\n"
         .to_owned();
     for step in STEPS {
         let _ = writeln!(text, "  {:20} {}", step.name, step.about);
