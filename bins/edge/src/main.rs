@@ -6,7 +6,7 @@
 //! - [`start`]: from the command line to a serving process.
 //! - [`worker`]: the process that serves, with its threads.
 //! - [`single`]: serving without a master.
-//! - [`version`], [`test`], [`signal`]: what the short options print, `-t`, `-s`.
+//! - [`version`], [`mod@test`], [`signal`]: what the short options print, `-t`, `-s`.
 #![forbid(unsafe_code)]
 
 mod args;
