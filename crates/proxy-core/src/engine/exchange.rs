@@ -93,11 +93,29 @@ impl Captures {
     }
 }
 
+/// Who was asked; written out only where somebody reads it.
+#[derive(Clone, Debug)]
+pub enum Asked {
+    /// The peer's address as the configuration or its resolution gives it.
+    Peer(Address),
+    /// Nobody of the group with this name: no peer was left.
+    Nobody(Arc<str>),
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Peer(address) => address.fmt(f),
+            Self::Nobody(group) => group.fmt(f),
+        }
+    }
+}
+
 /// One attempt to reach a peer of an upstream: what `$upstream_addr`, `$upstream_status` and the times tell.
 #[derive(Clone, Debug)]
 pub struct Attempt {
-    /// The peer's address as the configuration or its resolution gives it.
-    pub peer: Arc<str>,
+    /// The peer that was asked.
+    pub peer: Asked,
     /// When it began.
     pub begun: Instant,
     /// The status that it answered, or that its failure was turned into (502, 504).

@@ -13,7 +13,7 @@ use super::variables::ComputedHost;
 use super::{Settled, is_repeatable, request, response, words};
 use crate::body::Body;
 use crate::client::{Answer, Blame, Cause, ClientError, Outgoing, Phase, Upload};
-use crate::engine::exchange::{Attempt, Exchange, Meter};
+use crate::engine::exchange::{Asked, Attempt, Exchange, Meter};
 use crate::engine::logs::Level;
 use crate::feature::{Flow, Waiting};
 use crate::server::{Address, Content, ContentError};
@@ -225,7 +225,7 @@ impl<'a> Pass<'a> {
             };
             let meter = Arc::new(Meter::default());
             exchange.attempts.push(Attempt {
-                peer: address.to_string().into(),
+                peer: Asked::Peer(address.clone()),
                 begun: Instant::now(),
                 status: None,
                 connected: None,
@@ -360,7 +360,7 @@ impl<'a> Pass<'a> {
         exchange.log_error(format_args!("upstream \"{}\": no live upstreams: all peers are down or rest after failures (max_fails, fail_timeout)", self.group.name()));
         if exchange.attempts.is_empty() {
             exchange.attempts.push(Attempt {
-                peer: Arc::clone(self.group.name()),
+                peer: Asked::Nobody(Arc::clone(self.group.name())),
                 begun: Instant::now(),
                 status: Some(StatusCode::BAD_GATEWAY),
                 connected: None,

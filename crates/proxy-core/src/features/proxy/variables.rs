@@ -95,7 +95,7 @@ pub(super) const ALL: &[Variable] = &[
         "addresses of the peers that were asked",
         |ex, _, out| {
             attempts(ex, out, |attempt, out| {
-                out.extend_from_slice(attempt.peer.as_bytes());
+                let _ = write!(out, "{}", attempt.peer);
             })
         },
     ),
