@@ -651,6 +651,22 @@ async fn the_location_decides_how_long_a_connection_is_idle() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_long_idle_time_ends_too() {
+    let service = Scripted::new(limits(), hello);
+    let begun = tokio::time::Instant::now();
+    let mut first = Client::connect(&service);
+    first.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(first.response().await.1, "hello");
+    assert_eq!(first.rest().await, b"");
+    let idle = begun.elapsed().as_secs();
+    assert!(
+        (75..80).contains(&idle),
+        "closed after {idle} s of the test's clock"
+    );
+    first.drain.ended().await;
+}
+
 #[tokio::test]
 async fn a_client_that_reads_nothing_is_given_up() {
     let service = Scripted::new(
@@ -898,7 +914,7 @@ async fn an_idle_connection_is_small() {
         &Drain::new(),
     );
     let size = std::mem::size_of_val(&future);
-    assert!(size <= 512, "an idle connection's future has {size} bytes");
+    assert!(size <= 256, "an idle connection's future has {size} bytes");
 }
 
 /// Requests and what an echo answers to each.

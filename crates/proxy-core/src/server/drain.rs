@@ -2,11 +2,17 @@
 //!
 //! Whoever serves connections holds a [`Drain`]; each connection watches it. After [`Drain::start`] idle connections close
 //! at once and busy ones answer the request in hand with `Connection: close`. [`Drain::ended`] resolves when the last is gone.
+//!
+//! It also keeps the time of connections that are idle for long: one task looks once a second for those whose time is over,
+//! so that ten thousand idle connections need not have a timer each.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// Tells connections to end, and knows when they have. Clones are the same drain.
 #[derive(Clone, Default)]
@@ -18,6 +24,8 @@ pub struct Drain {
 struct Shared {
     started: AtomicBool,
     watchers: Mutex<Watchers>,
+    /// What the seconds of [`Place::until`] are counted from; set when the first is.
+    epoch: OnceLock<Instant>,
 }
 
 #[derive(Default)]
@@ -28,11 +36,15 @@ struct Watchers {
     live: usize,
     /// Those who wait for the end of all.
     ended: Vec<Waker>,
+    /// A task looks for connections whose time is over.
+    timed: bool,
 }
 
 #[derive(Default)]
 struct Place {
     waker: Option<Waker>,
+    /// The second in which it is to be woken; 0 for none.
+    until: u32,
 }
 
 impl Drain {
@@ -93,6 +105,33 @@ impl Drain {
         Watch::new(self, true)
     }
 
+    /// Wakes those whose time is over; whether anybody else waits for a time.
+    fn wake_late(&self) -> bool {
+        let now = self.second(Instant::now());
+        let mut late = Vec::new();
+        let mut others = false;
+        let mut watchers = self.lock();
+        for place in watchers.places.iter_mut().filter(|place| place.until > 0) {
+            if place.until <= now {
+                place.until = 0;
+                late.extend(place.waker.clone());
+            } else {
+                others = true;
+            }
+        }
+        watchers.timed = others;
+        drop(watchers);
+        late.into_iter().for_each(Waker::wake);
+        others
+    }
+
+    /// The second after which `time` has come.
+    fn second(&self, time: Instant) -> u32 {
+        let epoch = *self.shared.epoch.get_or_init(Instant::now);
+        let seconds = time.saturating_duration_since(epoch).as_secs() + 1;
+        u32::try_from(seconds).unwrap_or(u32::MAX)
+    }
+
     fn unlisted(&self) -> Watch {
         Watch::new(self, false)
     }
@@ -135,6 +174,18 @@ impl Watch {
         self.drain.shared.started.load(Ordering::Relaxed)
     }
 
+    /// Has the task that polls this woken in the second after `time`, or soon after it. Needs to have been polled.
+    pub(super) fn wake_after(&self, time: Instant) {
+        let until = self.drain.second(time).saturating_add(1);
+        let mut watchers = self.drain.lock();
+        watchers.places[self.place].until = until;
+        if !std::mem::replace(&mut watchers.timed, true) {
+            drop(watchers);
+            let drain = self.drain.clone();
+            tokio::spawn(keep_time(Timekeeper { drain, done: false }));
+        }
+    }
+
     /// Ready when the drain has started. Cheap to call again from the same task.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.started() {
@@ -172,6 +223,30 @@ impl Drop for Watch {
     }
 }
 
+/// While it lives, the drain's time is kept.
+struct Timekeeper {
+    drain: Drain,
+    /// Nobody waits; that was noted, and perhaps somebody has begun anew since.
+    done: bool,
+}
+
+impl Drop for Timekeeper {
+    /// When its runtime ends first, whoever waits next begins anew.
+    fn drop(&mut self) {
+        if !self.done {
+            self.drain.lock().timed = false;
+        }
+    }
+}
+
+/// Wakes connections whose time is over; ends when there is none left.
+async fn keep_time(mut keeper: Timekeeper) {
+    while !keeper.done {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        keeper.done = !keeper.drain.wake_late();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,6 +280,39 @@ mod tests {
         let mut late = drain.watch();
         poll_fn(|cx| late.poll(cx)).await;
         drain.begun().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_task_keeps_the_time_of_all() {
+        let drain = Drain::new();
+        let mut tasks = Vec::new();
+        for _ in 0..3 {
+            let mut watch = drain.watch();
+            tasks.push(tokio::spawn(async move {
+                let mut polls = 0;
+                poll_fn(|cx| {
+                    assert!(watch.poll(cx).is_pending());
+                    if polls == 0 {
+                        watch.wake_after(Instant::now());
+                    }
+                    polls += 1;
+                    if polls == 2 {
+                        Poll::Ready(())
+                    } else {
+                        Poll::Pending
+                    }
+                })
+                .await;
+                watch
+            }));
+        }
+        tokio::task::yield_now().await;
+        assert!(drain.lock().timed);
+        for task in tasks {
+            task.await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(!drain.lock().timed);
     }
 
     #[test]

@@ -25,7 +25,7 @@ mod warm;
 
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
@@ -43,6 +43,9 @@ use crate::socket::Socket;
 /// How long a connection that has not sent its first byte may go on to wait after a drain has started: its request may be on
 /// the way, and unlike that of a reused connection nobody would repeat it.
 const NEWCOMER_GRACE: Duration = Duration::from_millis(500);
+
+/// From this on an idle time is kept to the second only, at less cost.
+const LONG_IDLE: Duration = Duration::from_secs(10);
 
 /// Serves a connection until it ends. Spawn it: one task per connection.
 ///
@@ -155,39 +158,75 @@ impl Line {
     }
 
     /// Waits for the first byte of a request; false when the connection ends instead.
+    ///
+    /// What this keeps while it waits is what an idle connection costs: two flags.
     async fn rest(&mut self) -> bool {
-        let newcomer = self.ordinal == 0;
-        let span = if newcomer {
-            self.limits.head_timeout
-        } else {
-            self.idle.unwrap_or(self.limits.keep_alive_timeout)
-        };
+        let mut timed = false;
         let mut draining = false;
         self.alarm.clear();
-        let next = poll_fn(|cx| {
-            if self.socket.poll_readable(cx).is_ready() {
-                return Poll::Ready(true);
-            }
-            if !draining && self.drain.poll(cx).is_ready() {
-                let grace = if newcomer {
-                    NEWCOMER_GRACE
-                } else {
-                    self.limits.idle_grace
-                };
-                if grace.is_zero() {
-                    return Poll::Ready(false);
-                }
-                draining = true;
-                self.alarm.set_after(grace);
-            }
-            if !self.alarm.is_set() {
-                self.alarm.set_from(self.now, span);
-            }
-            self.alarm.poll(cx).map(|()| false)
-        })
-        .await;
+        if self.is_long_idle() {
+            self.alarm = Alarm::default();
+        }
+        let comes = poll_fn(|cx| self.poll_rest(cx, &mut timed, &mut draining)).await;
         self.alarm.clear();
-        next
+        comes
+    }
+
+    fn poll_rest(
+        &mut self,
+        cx: &mut Context<'_>,
+        timed: &mut bool,
+        draining: &mut bool,
+    ) -> Poll<bool> {
+        if self.socket.poll_readable(cx).is_ready() {
+            return Poll::Ready(true);
+        }
+        if !*draining && self.drain.poll(cx).is_ready() {
+            let grace = if self.is_newcomer() {
+                NEWCOMER_GRACE
+            } else {
+                self.limits.idle_grace
+            };
+            if grace.is_zero() {
+                return Poll::Ready(false);
+            }
+            *draining = true;
+            self.alarm.set_after(grace);
+        }
+        if *draining || !self.is_long_idle() {
+            if !self.alarm.is_set() {
+                self.alarm.set_from(self.now, self.idle_span());
+            }
+            return self.alarm.poll(cx).map(|()| false);
+        }
+        // A long time is kept by the drain, for all connections together: none of them then needs a timer of its own.
+        let Some(late) = tokio::time::Instant::from_std(self.now).checked_add(self.idle_span())
+        else {
+            return Poll::Pending;
+        };
+        if !std::mem::replace(timed, true) {
+            self.drain.wake_after(late);
+        } else if late <= tokio::time::Instant::now() {
+            return Poll::Ready(false);
+        }
+        Poll::Pending
+    }
+
+    /// It has not sent its first request yet.
+    fn is_newcomer(&self) -> bool {
+        self.ordinal == 0
+    }
+
+    /// How long it may wait for its next request.
+    fn idle_span(&self) -> Duration {
+        if self.is_newcomer() {
+            return self.limits.head_timeout;
+        }
+        self.idle.unwrap_or(self.limits.keep_alive_timeout)
+    }
+
+    fn is_long_idle(&self) -> bool {
+        !self.is_newcomer() && self.idle_span() >= LONG_IDLE
     }
 }
 
