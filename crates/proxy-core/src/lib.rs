@@ -75,6 +75,6 @@ pub mod read_ahead;
 pub mod server;
 pub mod socket;
 pub mod spool;
-mod temp_file;
+pub mod temp_file;
 pub mod tower;
 pub mod upstream;

@@ -1,54 +1,11 @@
-//! A temporary file without a name, for content that is too large for memory.
+//! A queue in a file without a name, for content that is too large for memory.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Makes such a file in `dir`, readable by nobody else.
-///
-/// # Errors
-/// Whatever the system says; the message names the directory.
-pub(crate) fn create(dir: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).mode(0o600);
-    let flag = i32::try_from(rustix::fs::OFlags::TMPFILE.bits()).unwrap_or(0);
-    options
-        .custom_flags(flag)
-        .open(dir)
-        .or_else(|_| create_and_unlink(dir))
-        .map_err(|fault| {
-            io::Error::new(
-                fault.kind(),
-                format!("no temporary file in {}: {fault}", dir.display()),
-            )
-        })
-}
-
-/// For file systems without `O_TMPFILE`.
-fn create_and_unlink(dir: &Path) -> io::Result<File> {
-    static LAST: AtomicU32 = AtomicU32::new(0);
-    let mut tries = 0;
-    loop {
-        let number = LAST.fetch_add(1, Ordering::Relaxed);
-        let path = dir.join(format!(".viaduct-{}-{number}", std::process::id()));
-        match OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-        {
-            Ok(file) => {
-                std::fs::remove_file(&path)?;
-                return Ok(file);
-            }
-            Err(fault) if fault.kind() == io::ErrorKind::AlreadyExists && tries < 100 => tries += 1,
-            Err(fault) => return Err(fault),
-        }
-    }
-}
+pub(crate) use proxy_core::temp_file::unnamed_file as create;
 
 /// First in, first out, in a file. Its room is used again whenever it has been emptied.
 pub(crate) struct Queue {
@@ -61,7 +18,7 @@ impl Queue {
     /// An empty one.
     ///
     /// # Errors
-    /// As [`create`].
+    /// As [`proxy_core::temp_file::unnamed_file`].
     pub fn new(dir: &Path) -> io::Result<Self> {
         Ok(Self {
             file: create(dir)?,
@@ -107,16 +64,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_have_no_name_on_either_way() {
-        let dir = tempfile::tempdir().expect("makes a directory");
-        for make in [create, create_and_unlink] {
-            let file = make(dir.path()).expect("makes a file");
-            file.write_all_at(b"content", 0).expect("writes");
-            assert_eq!(std::fs::read_dir(dir.path()).expect("lists").count(), 0);
-        }
-    }
-
-    #[test]
     fn what_goes_in_comes_out_in_order_and_the_room_is_used_again() {
         let dir = tempfile::tempdir().expect("makes a directory");
         let mut queue = Queue::new(dir.path()).expect("makes a queue");
@@ -129,13 +76,5 @@ mod tests {
         );
         assert_eq!(queue.file.metadata().expect("has metadata").len(), 0);
         assert_eq!(queue.pop(100).expect("pops"), b"");
-    }
-
-    #[test]
-    fn a_directory_that_is_not_there_is_named() {
-        let fault = create(Path::new("/nowhere/at/all"))
-            .expect_err("fails")
-            .to_string();
-        assert!(fault.contains("/nowhere/at/all"), "{fault}");
     }
 }
