@@ -28,7 +28,7 @@ fn app_drains(workspace: &Workspace, venv: &Venv, kind: &Kind) -> Result<(), Str
     let mut witness = Witness::start(workspace, venv, kind)?;
     let front = Address::from(witness.address);
     let app = witness.app_address();
-    held(&mut witness, &front, 2, |witness| {
+    held(&mut witness, &front, |witness| {
         witness.app.signal(Signal::TERM);
         refuses(&app)
     })?;
@@ -38,7 +38,7 @@ fn app_drains(workspace: &Workspace, venv: &Venv, kind: &Kind) -> Result<(), Str
 fn front_drains(workspace: &Workspace, venv: &Venv, kind: &Kind) -> Result<(), String> {
     let mut witness = Witness::start(workspace, venv, kind)?;
     let front = Address::from(witness.address);
-    held(&mut witness, &front.clone(), 2, |witness| {
+    held(&mut witness, &front.clone(), |witness| {
         witness.front.signal(Signal::QUIT);
         refuses(&front)
     })?;
@@ -52,30 +52,26 @@ fn front_stops(workspace: &Workspace, venv: &Venv, kind: &Kind) -> Result<(), St
     refuses(&Address::from(witness.address))
 }
 
-/// Does something while so many requests are with the application; all of them must be answered whole.
+/// Does something while a request is with the application; it must be answered whole.
 fn held(
     witness: &mut Witness,
     address: &Address,
-    count: usize,
     act: impl FnOnce(&mut Witness) -> Result<(), String>,
 ) -> Result<(), String> {
     std::thread::scope(|scope| {
-        let asking: Vec<_> = (0..count)
-            .map(|_| scope.spawn(|| witness::ask(address, "/hold")))
-            .collect();
-        let acted = witness
-            .await_seen("/hold", count)
-            .and_then(|()| act(witness));
-        // In any case, or nobody would ever end.
+        let asking = scope.spawn(|| witness::ask(address, "/hold"));
+        let acted = witness.await_seen("/hold", 1).and_then(|()| act(witness));
+        // In any case, or it would never end.
         witness.go_on()?;
-        for thread in asking {
-            thread
-                .join()
-                .map_err(|_| "a client panicked".to_owned())?
-                .map_err(|problem| {
-                    format!("a request that was running: {problem}\n{}", witness.logs())
-                })?;
-        }
+        asking
+            .join()
+            .map_err(|_| "the client panicked".to_owned())?
+            .map_err(|problem| {
+                format!(
+                    "the request that was running: {problem}\n{}",
+                    witness.logs()
+                )
+            })?;
         acted
     })
 }

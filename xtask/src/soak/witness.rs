@@ -140,7 +140,7 @@ impl Witness {
     /// The ends of their logs.
     pub fn logs(&self) -> String {
         ["app.log", "front.log", "error.log"]
-            .map(|name| format!("--- {name}\n{}", process::tail(&self.path(name), 20)))
+            .map(|name| format!("--- {name}\n{}", process::tail(&self.path(name), 8)))
             .join("\n")
     }
 
