@@ -234,7 +234,13 @@ fn counted(context: &Context<'_>) -> Result<String, String> {
 
 fn rustdoc(context: &Context<'_>) -> Result<String, String> {
     let mut cargo = cargo(context.workspace, "doc", &["--no-deps"]);
-    context.run(cargo.env("RUSTDOCFLAGS", "-D warnings"), 20)?;
+    context.run(
+        cargo.env(
+            "RUSTDOCFLAGS",
+            "-D warnings -A rustdoc::private_intra_doc_links",
+        ),
+        20,
+    )?;
     Ok(String::new())
 }
 
