@@ -1,7 +1,7 @@
 //! `proxy_pass` and its directives: requests are answered by an origin server. Phase: content.
 //!
-//! - [`directives`]: the table. - [`target`]: where to, and with which URI. - [`request`]: the request as it is sent there.
-//! - [`attempt`]: one peer after the other. - [`response`]: the response as it comes back.
+//! - `directives`: the table. - `target`: where to, and with which URI. - `request`: the request as it is sent there.
+//! - `attempt`: one peer after the other. - `response`: the response as it comes back.
 
 mod attempt;
 mod directives;
