@@ -20,7 +20,7 @@ pub fn run(workspace: &Workspace, venv: &Venv, kind: &Kind) -> Result<String, St
         ("application server", witness.app_address()),
     ] {
         for (what, request) in &cases {
-            // gunicorn serves HTTP/1.1 without Host, and so does whoever takes its place: checks of health rely on it.
+            // RFC 9112 §3.2 asks for 400; gunicorn serves HTTP/1.1 without Host, and appserver still does as gunicorn.
             if side != "front" && *what == NO_HOST {
                 continue;
             }

@@ -244,16 +244,7 @@ fn rustdoc(context: &Context<'_>) -> Result<String, String> {
     Ok(String::new())
 }
 
-/// Runs the scenarios of a subject. What fails is run once more as a whole: a scenario that holds the second time was lost to
-/// the start of its server, not to the server; the line of the step says so.
 fn scenarios(context: &Context<'_>, subject: &str) -> Result<String, String> {
-    let first = scenarios_once(context, subject);
-    let Err(problem) = first else { return first };
-    let second = scenarios_once(context, subject)?;
-    Ok(format!("{second}; NOT STEADY, the first run: {problem}"))
-}
-
-fn scenarios_once(context: &Context<'_>, subject: &str) -> Result<String, String> {
     let workspace = context.workspace;
     let mut runner = Command::new(workspace.program(Profile::Debug, "scenarios"));
     runner
