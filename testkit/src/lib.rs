@@ -30,4 +30,4 @@ pub use peer::{Peer, ScriptedPeer};
 pub use port::{FreePort, Refusing};
 pub use prefix::TempPrefix;
 pub use transcript::Transcript;
-pub use wire::{Address, Ending, Wire, WireError};
+pub use wire::{Address, Ending, Wire, WireError, uninterrupted};

@@ -383,6 +383,19 @@ impl Wire {
     }
 }
 
+/// Calls again what a signal interrupted.
+///
+/// The kernel resumes a blocking call by itself, except where the socket has a timeout: a stopped and continued
+/// process then reads [`Interrupted`](io::ErrorKind::Interrupted).
+pub fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

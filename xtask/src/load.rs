@@ -271,7 +271,7 @@ impl Connection {
     /// Whether the other side has closed it since the last response.
     fn has_ended(&mut self) -> bool {
         let _ = self.stream.set_nonblocking(true);
-        let ended = match self.stream.peek(&mut [0]) {
+        let ended = match testkit::uninterrupted(|| self.stream.peek(&mut [0])) {
             Err(error) => error.kind() != ErrorKind::WouldBlock,
             Ok(_) => true, // an end, or bytes that nobody asked for
         };
@@ -377,7 +377,7 @@ impl Connection {
     /// Reads some more; `false` at the end.
     fn more(&mut self) -> Outcome<bool> {
         let mut piece = [0; 16 * 1024];
-        match self.stream.read(&mut piece) {
+        match testkit::uninterrupted(|| self.stream.read(&mut piece)) {
             Ok(count) => {
                 self.buffer.extend_from_slice(&piece[..count]);
                 Ok(count > 0)

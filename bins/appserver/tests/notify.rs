@@ -22,9 +22,7 @@ impl Manager {
         let mut heard = String::new();
         let mut buffer = [0; 4096];
         loop {
-            let count = self
-                .0
-                .recv(&mut buffer)
+            let count = testkit::uninterrupted(|| self.0.recv(&mut buffer))
                 .unwrap_or_else(|error| panic!("{words:?} never came ({error}); heard: {heard}"));
             let message = String::from_utf8_lossy(&buffer[..count]).into_owned();
             heard.push_str(&message);

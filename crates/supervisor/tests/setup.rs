@@ -43,6 +43,13 @@ fn a_named_user_gets_the_groups_of_the_database() {
     );
 }
 
+/// As `/proc` tells them: in a container the tests' own session can be one from outside, whose number is 0.
+fn session_and_terminal(process: &str) -> (i32, i32) {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let fields: Vec<_> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    (fields[3].parse().unwrap(), fields[4].parse().unwrap())
+}
+
 #[test]
 fn a_daemon_leaves_the_terminal_and_tells_its_starter_how_it_went() {
     for code in [0, 7] {
@@ -54,12 +61,10 @@ fn a_daemon_leaves_the_terminal_and_tells_its_starter_how_it_went() {
         assert_eq!(output.status.code(), Some(code));
         assert!(output.stdout.is_empty(), "its output goes to /dev/null");
         let daemon = supervisor::pidfile::read(&pid).unwrap().as_raw_pid();
-        let stat = std::fs::read_to_string(format!("/proc/{daemon}/stat")).unwrap();
-        let fields: Vec<_> = stat.rsplit(") ").next().unwrap().split(' ').collect();
-        let (session, terminal) = (fields[3].parse::<i32>().unwrap(), fields[4]);
-        assert_eq!(terminal, "0", "no terminal");
+        let (session, terminal) = session_and_terminal(&daemon.to_string());
+        assert_eq!(terminal, 0, "no terminal");
         assert_ne!(session, daemon, "not the leader, so it never gets one");
-        assert_ne!(session, rustix::process::getsid(None).unwrap().as_raw_pid());
+        assert_ne!(session, session_and_terminal("self").0);
         std::fs::write(&until, "").unwrap();
         while pid.exists() {
             std::thread::yield_now();

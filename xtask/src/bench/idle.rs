@@ -97,7 +97,7 @@ fn open(address: SocketAddr, count: usize) -> Result<Vec<TcpStream>, String> {
         let mut answer = Vec::new();
         while !whole(&answer) {
             let mut piece = [0; 4096];
-            match stream.read(&mut piece).map_err(told)? {
+            match testkit::uninterrupted(|| stream.read(&mut piece)).map_err(told)? {
                 0 => return Err(format!("connection {number} to {address} was closed")),
                 got => answer.extend_from_slice(&piece[..got]),
             }

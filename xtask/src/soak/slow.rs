@@ -116,7 +116,7 @@ impl Slow {
         let mut answer = Vec::new();
         while !answer.windows(4).any(|window| window == b"\r\n\r\n") {
             let mut piece = [0; 1024];
-            match self.stream.read(&mut piece) {
+            match testkit::uninterrupted(|| self.stream.read(&mut piece)) {
                 Ok(count) if count > 0 => answer.extend_from_slice(&piece[..count]),
                 Ok(_) => {
                     return Err(

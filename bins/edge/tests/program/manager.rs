@@ -33,9 +33,7 @@ impl Manager {
     fn await_line(&self, wanted: &str) -> String {
         let mut buffer = [0; 4096];
         loop {
-            let count = self
-                .socket
-                .recv(&mut buffer)
+            let count = testkit::uninterrupted(|| self.socket.recv(&mut buffer))
                 .unwrap_or_else(|error| panic!("{wanted}: {error}"));
             let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
             if text.lines().any(|line| line.starts_with(wanted)) {

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::{Child, Output, Stdio};
 use std::time::Duration;
 
+use rustix::io::retry_on_intr;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use socket_activation::Successor;
 
@@ -47,7 +48,7 @@ impl Manager {
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut parts = [IoSliceMut::new(&mut bytes)];
         let flags = RecvFlags::CMSG_CLOEXEC;
-        let used = recvmsg(&self.socket, &mut parts, &mut control, flags)
+        let used = retry_on_intr(|| recvmsg(&self.socket, &mut parts, &mut control, flags))
             .unwrap()
             .bytes;
         let fds = control

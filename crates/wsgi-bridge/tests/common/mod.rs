@@ -389,6 +389,7 @@ impl Client {
                 read > 0
             }
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => false,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => self.fill(),
             Err(error) => panic!(
                 "{error}; so far {:?}",
                 String::from_utf8_lossy(&self.buffer)
