@@ -27,6 +27,14 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
+    /// Makes it the default again, and keeps its memory.
+    pub fn clear(&mut self) {
+        self.method = Method::GET;
+        self.target.clear();
+        self.version = Version::default();
+        self.fields.clear();
+    }
+
     /// Host and port that the request is meant for: those of the target where it has them, otherwise those of the `Host` field
     /// (RFC 9112 §3.2.2 and §3.3). `None` when neither is there.
     pub fn authority(&self) -> Option<&[u8]> {

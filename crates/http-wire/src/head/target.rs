@@ -107,6 +107,14 @@ impl Target {
             .then(|| self.str(self.authority.clone()))
     }
 
+    /// Makes it `/` again, and keeps its memory.
+    pub(super) fn clear(&mut self) {
+        let mut text = std::mem::take(&mut self.text);
+        text.clear();
+        text.push(b'/');
+        *self = Target { text, ..ROOT };
+    }
+
     fn str(&self, range: Range<usize>) -> &str {
         // Scheme and authority are only set once they are known to be ASCII.
         std::str::from_utf8(&self.text[range]).unwrap_or_default()
@@ -216,14 +224,20 @@ impl Default for Target {
     fn default() -> Target {
         Target {
             text: b"/".to_vec(),
-            form: TargetForm::Origin,
-            scheme_len: 0,
-            authority: 0..0,
-            path: 0..1,
-            query_end: 1,
+            ..ROOT
         }
     }
 }
+
+/// What is known of `/`, without its text.
+const ROOT: Target = Target {
+    text: Vec::new(),
+    form: TargetForm::Origin,
+    scheme_len: 0,
+    authority: 0..0,
+    path: 0..1,
+    query_end: 1,
+};
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -13,6 +13,7 @@
 mod connection;
 mod content;
 mod drain;
+mod heads;
 mod http1;
 mod listener;
 mod service;
@@ -21,6 +22,7 @@ mod upgraded;
 pub use connection::{Address, Connection, Interim};
 pub use content::{Content, ContentError};
 pub use drain::{Drain, Watch};
+pub use heads::give_head_back;
 pub use http1::serve_connection;
 pub use listener::{Accepted, Listener};
 pub use service::{

@@ -18,6 +18,7 @@ use super::send::Counted;
 use super::{Busy, Line, Next, Unsent};
 use crate::body::Body;
 use crate::server::content::{Coding, Content, Lent};
+use crate::server::heads;
 use crate::server::service::{Refusal, Request, Response, Service};
 
 /// Responses to pipelined requests are gathered up to this many bytes.
@@ -26,7 +27,7 @@ const GATHER_MAX: usize = 64 * 1024;
 impl<S: Service> Busy<S> {
     /// Has the request answered and sends the answer (which may stay in `output` when more requests wait).
     pub(super) async fn exchange(&mut self, service: &S, line: &mut Line) -> Next<S> {
-        let head = std::mem::take(&mut self.heard.head);
+        let head = std::mem::replace(&mut self.heard.head, heads::spare());
         let framing = match body::request_framing(&head) {
             Ok(framing) => framing,
             Err(error) => {
