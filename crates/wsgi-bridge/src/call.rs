@@ -9,6 +9,7 @@ use http::Method;
 use proxy_core::body::BodyError;
 use proxy_core::server::Interim;
 use pyo3::exceptions::PyAssertionError;
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyList, PyTuple};
 use static_files::FileBody;
@@ -20,7 +21,8 @@ use crate::file_wrapper::{self, FileWrapper};
 use crate::hooks::{Done, Facts, Level};
 use crate::input::Input;
 use crate::outlet::Outlet;
-use crate::start::{Answer, Head, Route, Shared, StartResponse, bytes_of};
+use crate::start::{Answer, Head, Route, Shared, bytes_of};
+use crate::starter::Starter;
 
 /// Content up to this size is gathered before it is sent, where that costs the application nothing.
 const GATHERED: usize = 1 << 20;
@@ -50,7 +52,7 @@ pub(crate) struct Call {
     pub facts: Arc<Facts>,
     pub answer: Shared,
     slot: usize,
-    start: Option<Py<StartResponse>>,
+    start: Option<Starter>,
     environ: Option<Py<PyDict>>,
     /// What [`Hooks::before`](crate::Hooks::before) returned.
     surrounding: Option<Py<PyAny>>,
@@ -110,25 +112,34 @@ impl Call {
         route: Route,
         interim: Interim,
     ) -> PyResult<Begun> {
-        let start = core.take_start(py)?;
-        self.answer = start.get().answer().clone();
+        let start = self.start.insert(core.take_start(py)?);
+        self.answer = start.state().answer().clone();
         self.answer.lock().reset(
             self.facts.head.method == Method::HEAD,
             core.settings.log_fields,
             route,
             Some(interim),
         );
-        self.start = Some(start.clone_ref(py));
         if core.surrounds {
             self.surrounding = core.hooks.before(py, &self.facts)?;
         }
         let input = input
             .map(|content| Py::new(py, Input::new(content)?))
             .transpose()?;
-        let environ = core.environ(py, self.slot, &self.facts, input, start.get().hints())?;
-        let arguments = PyTuple::new(py, [environ.as_any(), start.bind(py).as_any()])?;
-        self.environ = Some(environ.unbind());
-        let result = core.application.bind(py).call1(arguments)?;
+        let environ = core.environ(py, self.slot, &self.facts, input, start.state().hints())?;
+        let application = core.application.as_ptr();
+        let (environ, callable) = (self.environ.insert(environ.unbind()), start.callable());
+        // SAFETY: all three are live objects that we hold references to; the arguments end with null. The result is a new
+        // reference, or null with an exception set.
+        let result = unsafe {
+            let result = ffi::PyObject_CallFunctionObjArgs(
+                application,
+                environ.as_ptr(),
+                callable.as_ptr(),
+                std::ptr::null_mut::<ffi::PyObject>(),
+            );
+            Bound::from_owned_ptr_or_err(py, result)?
+        };
         self.take_result(core, py, result)
     }
 

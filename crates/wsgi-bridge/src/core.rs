@@ -11,7 +11,8 @@ use crate::input::Input;
 use crate::outlet::Room;
 use crate::policy::Policy;
 use crate::settings::Settings;
-use crate::start::{EarlyHints, StartResponse};
+use crate::start::EarlyHints;
+use crate::starter::Starter;
 
 /// The application, the settings, and what is made once.
 pub(crate) struct Core {
@@ -25,7 +26,7 @@ pub(crate) struct Core {
     /// two threads want while one of them waits for the other's GIL would stop both.
     environs: Vec<Mutex<Environs>>,
     /// `start_response` objects that nobody holds.
-    spare: Mutex<Vec<Py<StartResponse>>>,
+    spare: Mutex<Vec<Starter>>,
     room: Arc<Room>,
     list_iterator: Py<PyType>,
     tuple_iterator: Py<PyType>,
@@ -84,14 +85,14 @@ impl Core {
     }
 
     /// A `start_response` for a request.
-    pub fn take_start(&self, py: Python<'_>) -> PyResult<Py<StartResponse>> {
+    pub fn take_start(&self, py: Python<'_>) -> PyResult<Starter> {
         let spare = self.spare().pop();
-        spare.map_or_else(|| Py::new(py, StartResponse::new(py)?), Ok)
+        spare.map_or_else(|| Starter::new(py), Ok)
     }
 
     /// Takes it back when the application did not keep it.
-    pub fn give_start_back(&self, py: Python<'_>, start: Py<StartResponse>) {
-        if StartResponse::is_free(start.bind(py)) {
+    pub fn give_start_back(&self, _py: Python<'_>, start: Starter) {
+        if start.is_free() {
             self.spare().push(start);
         }
     }
@@ -101,7 +102,7 @@ impl Core {
         self.room.clone()
     }
 
-    fn spare(&self) -> MutexGuard<'_, Vec<Py<StartResponse>>> {
+    fn spare(&self) -> MutexGuard<'_, Vec<Starter>> {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! What is the same for every request of a listener lies in a template that is copied; the keys are made once.
 
+use std::ffi::OsStr;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,8 +33,22 @@ pub(crate) struct Environs {
     keys: Keys,
     /// What does not depend on the listener.
     base: Py<PyDict>,
-    templates: Vec<(Address, Py<PyDict>)>,
-    peer: Option<(IpAddr, Py<PyString>)>,
+    templates: Vec<Template>,
+    /// The texts of peers' ports, each at the place of its connection's number.
+    ports: Box<[Option<Port>]>,
+}
+
+/// A connection's number, and the text of its peer's port.
+type Port = (u64, Py<PyString>);
+
+/// What requests of a listener have in common, with the values of the last request where the next one's are likely to be the same.
+struct Template {
+    local: Address,
+    dict: Py<PyDict>,
+    /// `REMOTE_ADDR` is the text of this.
+    peer: Option<IpAddr>,
+    /// `HTTP_HOST` is this and, behind a unix socket, `SERVER_NAME` and `SERVER_PORT` are of it, with or without TLS.
+    host: Option<(Vec<u8>, bool)>,
 }
 
 /// Keys and values that are used again and again.
@@ -58,6 +73,8 @@ struct Keys {
 
 /// More listeners than this are rebuilt each time instead of remembered.
 const TEMPLATES_MAX: usize = 64;
+/// Connections whose ports are remembered.
+const PORTS: usize = 256;
 
 impl Environs {
     pub fn new(
@@ -80,11 +97,11 @@ impl Environs {
         base.set_item("QUERY_STRING", intern!(py, ""))?;
         base.set_item("SCRIPT_NAME", intern!(py, ""))?;
         base.set_item("SERVER_PROTOCOL", intern!(py, "HTTP/1.1"))?;
+        base.set_item("REQUEST_METHOD", intern!(py, "GET"))?;
         let names = Names::new(py);
         let keys = Keys::new(py);
         // Places for what every request has, so that no copy has to grow.
         for key in [
-            "REQUEST_METHOD",
             "RAW_URI",
             "PATH_INFO",
             "REMOTE_ADDR",
@@ -98,7 +115,7 @@ impl Environs {
             keys,
             base: base.unbind(),
             templates: Vec::new(),
-            peer: None,
+            ports: (0..PORTS).map(|_| None).collect(),
         })
     }
 
@@ -111,12 +128,14 @@ impl Environs {
         input: Option<Py<Input>>,
         hints: &Py<EarlyHints>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let template = self.template(py, &facts.connection)?;
-        let environ = template.bind(py).copy()?;
         let head = &facts.head;
+        let host = head.fields.get(Known::Host);
+        let environ = self.template(py, facts, host)?;
         self.put_target(&environ, facts, policy)?;
-        let method = self.keys.method(py, &head.method)?;
-        set(&environ, &self.keys.method, method.as_ptr())?;
+        if head.method != Method::GET {
+            let method = self.keys.method(py, &head.method)?;
+            set(&environ, &self.keys.method, method.as_ptr())?;
+        }
         if head.version == Version::Http10 {
             set(&environ, &self.keys.protocol, self.keys.http10.as_ptr())?;
         }
@@ -137,46 +156,96 @@ impl Environs {
                 )?;
             }
         }
-        self.put_peer(&environ, &facts.connection.peer)?;
-        if let Address::Unix(path) = &facts.connection.local {
-            self.put_unix_server(
-                &environ,
-                path.as_deref(),
-                head.fields.get(Known::Host),
-                facts.secure,
-            )?;
+        self.put_port(&environ, &facts.connection)?;
+        if host.is_none() {
+            environ.del_item(self.names.known(Known::Host))?;
+            if let Address::Unix(path) = &facts.connection.local {
+                let path = path.as_deref().map(Path::as_os_str);
+                let path = path.map_or(&b""[..], OsStr::as_encoded_bytes);
+                self.keys.put_server(&environ, path, b"")?;
+            }
         }
         self.put_fields(&environ, facts, policy)?;
         Ok(environ)
     }
 
-    fn template(&mut self, py: Python<'_>, connection: &Connection) -> PyResult<Py<PyDict>> {
-        if let Some((_, template)) = self
+    /// A copy of the listener's template, which is brought up to date before.
+    fn template<'py>(
+        &mut self,
+        py: Python<'py>,
+        facts: &Facts,
+        host: Option<&[u8]>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let local = &facts.connection.local;
+        let known = self
             .templates
             .iter()
-            .find(|(local, _)| *local == connection.local)
+            .position(|known| known.local == *local);
+        let mut fresh;
+        let template = match known {
+            Some(known) => &mut self.templates[known],
+            None => {
+                fresh = self.new_template(py, local)?;
+                if self.templates.len() < TEMPLATES_MAX {
+                    self.templates.push(fresh);
+                    let last = self.templates.len() - 1;
+                    &mut self.templates[last]
+                } else {
+                    &mut fresh
+                }
+            }
+        };
+        if let Some(host) = host
+            && !template.has_host(host, facts.secure)
         {
-            return Ok(template.clone_ref(py));
+            let dict = template.dict.bind(py);
+            let text = text::latin1(py, host)?;
+            set(dict, self.names.known(Known::Host), text.as_ptr())?;
+            if let Address::Unix(_) = local {
+                let (name, port) = split_host(host);
+                let usual = if facts.secure {
+                    &b"443"[..]
+                } else {
+                    &b"80"[..]
+                };
+                self.keys.put_server(dict, name, port.unwrap_or(usual))?;
+            }
+            template.remember_host(host, facts.secure);
         }
-        let template = self.base.bind(py).copy()?;
-        match &connection.local {
+        if let Address::Inet(peer) = &facts.connection.peer
+            && template.peer != Some(peer.ip())
+        {
+            let text = PyString::new(py, &peer.ip().to_string());
+            set(
+                template.dict.bind(py),
+                &self.keys.remote_addr,
+                text.as_ptr(),
+            )?;
+            template.peer = Some(peer.ip());
+        }
+        template.dict.bind(py).copy()
+    }
+
+    fn new_template(&self, py: Python<'_>, local: &Address) -> PyResult<Template> {
+        let dict = self.base.bind(py).copy()?;
+        match local {
             Address::Inet(address) => {
-                template.set_item(&self.keys.server_name, address.ip().to_string())?;
-                template.set_item(&self.keys.server_port, address.port().to_string())?;
-                template.set_item(&self.keys.remote_port, py.None())?;
+                dict.set_item(&self.keys.server_name, address.ip().to_string())?;
+                dict.set_item(&self.keys.server_port, address.port().to_string())?;
+                dict.set_item(&self.keys.remote_port, py.None())?;
             }
             Address::Unix(_) => {
-                template.set_item(&self.keys.server_name, py.None())?;
-                template.set_item(&self.keys.server_port, py.None())?;
-                template.set_item(&self.keys.remote_addr, intern!(py, ""))?;
+                dict.set_item(&self.keys.server_name, py.None())?;
+                dict.set_item(&self.keys.server_port, py.None())?;
+                dict.set_item(&self.keys.remote_addr, intern!(py, ""))?;
             }
         }
-        let template = template.unbind();
-        if self.templates.len() < TEMPLATES_MAX {
-            self.templates
-                .push((connection.local.clone(), template.clone_ref(py)));
-        }
-        Ok(template)
+        Ok(Template {
+            local: local.clone(),
+            dict: dict.unbind(),
+            peer: None,
+            host: None,
+        })
     }
 
     fn put_target(
@@ -222,50 +291,21 @@ impl Environs {
         )
     }
 
-    fn put_peer(&mut self, environ: &Bound<'_, PyDict>, peer: &Address) -> PyResult<()> {
+    /// `REMOTE_PORT`, which a peer on a unix socket does not have.
+    fn put_port(&mut self, environ: &Bound<'_, PyDict>, connection: &Connection) -> PyResult<()> {
         let py = environ.py();
-        let Address::Inet(peer) = peer else {
+        let Address::Inet(peer) = &connection.peer else {
             return set(environ, &self.keys.remote_addr, intern!(py, "").as_ptr());
         };
-        if self.peer.as_ref().is_none_or(|(ip, _)| *ip != peer.ip()) {
-            self.peer = Some((
-                peer.ip(),
-                PyString::new(py, &peer.ip().to_string()).unbind(),
-            ));
-        }
-        if let Some((_, text)) = &self.peer {
-            set(environ, &self.keys.remote_addr, text.as_ptr())?;
-        }
-        let mut digits = itoa::Buffer::new();
-        let port = text::latin1(py, digits.format(peer.port()).as_bytes())?;
-        set(environ, &self.keys.remote_port, port.as_ptr())
-    }
-
-    /// `SERVER_NAME` and `SERVER_PORT` behind a unix socket come from `Host`, as gunicorn has it.
-    fn put_unix_server(
-        &self,
-        environ: &Bound<'_, PyDict>,
-        path: Option<&Path>,
-        host: Option<&[u8]>,
-        secure: bool,
-    ) -> PyResult<()> {
-        let py = environ.py();
-        let path = path.map(|path| path.as_os_str().as_encoded_bytes());
-        let (name, port) = match host.map(split_host) {
-            Some((name, Some(port))) => (name, port),
-            Some((name, None)) => (name, if secure { &b"443"[..] } else { &b"80"[..] }),
-            None => (path.unwrap_or_default(), &b""[..]),
+        let place = &mut self.ports[connection.serial as usize % PORTS];
+        let text = match place {
+            Some((serial, text)) if *serial == connection.serial => text,
+            other => {
+                let text = text::latin1(py, itoa::Buffer::new().format(peer.port()).as_bytes())?;
+                &mut other.insert((connection.serial, text.unbind())).1
+            }
         };
-        set(
-            environ,
-            &self.keys.server_name,
-            text::latin1(py, name)?.as_ptr(),
-        )?;
-        set(
-            environ,
-            &self.keys.server_port,
-            text::latin1(py, port)?.as_ptr(),
-        )
+        set(environ, &self.keys.remote_port, text.as_ptr())
     }
 
     fn put_fields(
@@ -276,12 +316,14 @@ impl Environs {
     ) -> PyResult<()> {
         let py = environ.py();
         let fields = &facts.head.fields;
-        if !fields.contains(Known::Host) {
-            environ.del_item(self.names.known(Known::Host))?;
-        }
         let mut seen = KnownSet::EMPTY;
         for (name, value) in fields {
             let repeated = match name.known() {
+                // The template has it.
+                Some(Known::Host) if !seen.contains(Known::Host) => {
+                    seen = seen.with(Known::Host);
+                    continue;
+                }
                 Some(known) => {
                     let before = seen;
                     seen = seen.with(known);
@@ -319,7 +361,28 @@ impl Environs {
     }
 }
 
+impl Template {
+    fn has_host(&self, host: &[u8], secure: bool) -> bool {
+        let known = self.host.as_ref();
+        known.is_some_and(|(known, with_tls)| known == host && *with_tls == secure)
+    }
+
+    fn remember_host(&mut self, host: &[u8], secure: bool) {
+        let (known, with_tls) = self.host.get_or_insert_default();
+        known.clear();
+        known.extend_from_slice(host);
+        *with_tls = secure;
+    }
+}
+
 impl Keys {
+    /// `SERVER_NAME` and `SERVER_PORT` behind a unix socket, which come from `Host`, as gunicorn has it.
+    fn put_server(&self, environ: &Bound<'_, PyDict>, name: &[u8], port: &[u8]) -> PyResult<()> {
+        let py = environ.py();
+        set(environ, &self.server_name, text::latin1(py, name)?.as_ptr())?;
+        set(environ, &self.server_port, text::latin1(py, port)?.as_ptr())
+    }
+
     fn new(py: Python<'_>) -> Self {
         let key = |text: &str| intern_str(py, text).unbind();
         let methods = [
@@ -444,6 +507,92 @@ pub fn headers<'py>(py: Python<'py>, fields: &Fields) -> PyResult<Bound<'py, pyo
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    struct Silent;
+
+    impl Hooks for Silent {
+        fn log(&self, _level: crate::Level, _message: &str) {}
+    }
+
+    /// The values of some keys in the environ of each request, a dash for those that are absent.
+    fn told(requests: &[(&Arc<Connection>, &str, Option<&str>, bool)]) -> Vec<String> {
+        let settings = Settings::default();
+        let policy = Policy::new(&settings);
+        crate::tests::with_python(|py| {
+            let mut environs =
+                Environs::new(py, &settings, false, Arc::new(Silent)).expect("is made");
+            let hints = crate::starter::Starter::new(py).expect("is made");
+            let mut one = |&(connection, method, host, secure): &(&Arc<Connection>, &str, _, _)| {
+                let mut head = http_wire::head::RequestHead {
+                    method: Method::from_bytes(method.as_bytes()).expect("is a method"),
+                    ..Default::default()
+                };
+                if let Some(host) = host {
+                    head.fields.append(Known::Host, host).expect("is a field");
+                }
+                let facts = Facts {
+                    head,
+                    connection: connection.clone(),
+                    received: std::time::Instant::now(),
+                    secure,
+                    trusted: false,
+                    script_told: false,
+                };
+                let environ = environs
+                    .build(py, &facts, &policy, None, hints.state().hints())
+                    .expect("is built");
+                let keys = [
+                    "REQUEST_METHOD",
+                    "HTTP_HOST",
+                    "SERVER_NAME",
+                    "SERVER_PORT",
+                    "REMOTE_ADDR",
+                    "REMOTE_PORT",
+                ];
+                let value = |key: &str| {
+                    let value = environ.get_item(key).expect("looks");
+                    value.map_or("-".to_owned(), |value| value.to_string())
+                };
+                keys.map(value).join(" ")
+            };
+            requests.iter().map(&mut one).collect()
+        })
+    }
+
+    #[test]
+    fn a_request_is_told_nothing_of_the_one_before() {
+        let inet = |text: &str| Address::Inet(text.parse().expect("is an address"));
+        let unix = || Address::Unix(Some(Path::new("/run/app.sock").into()));
+        let connection = |peer, local| Arc::new(Connection::new(peer, local, false));
+        let one = connection(inet("192.0.2.1:1001"), inet("192.0.2.9:80"));
+        let two = connection(inet("192.0.2.2:1002"), inet("192.0.2.9:80"));
+        let local = connection(Address::Unix(None), unix());
+        let requests = [
+            (&one, "GET", Some("a.example"), false),
+            (&two, "POST", Some("b.example:81"), false),
+            (&one, "GET", None, false),
+            (&two, "GET", Some("b.example:81"), true),
+            (&local, "GET", Some("c.example"), false),
+            (&local, "GET", Some("c.example"), true),
+            (&local, "PUT", None, true),
+            (&local, "GET", Some("c.example:82"), true),
+            (&one, "GET", Some("b.example:81"), false),
+        ];
+        assert_eq!(
+            told(&requests),
+            [
+                "GET a.example 192.0.2.9 80 192.0.2.1 1001",
+                "POST b.example:81 192.0.2.9 80 192.0.2.2 1002",
+                "GET - 192.0.2.9 80 192.0.2.1 1001",
+                "GET b.example:81 192.0.2.9 80 192.0.2.2 1002",
+                "GET c.example c.example 80  -",
+                "GET c.example c.example 443  -",
+                "PUT - /run/app.sock   -",
+                "GET c.example:82 c.example 82  -",
+                "GET b.example:81 192.0.2.9 80 192.0.2.1 1001",
+            ]
+        );
+    }
 
     #[test]
     fn escapes_are_decoded_and_broken_ones_stay() {

@@ -44,6 +44,7 @@ mod service;
 mod settings;
 mod spool;
 mod start;
+mod starter;
 mod text;
 
 pub use environ::{headers, percent_decoded};

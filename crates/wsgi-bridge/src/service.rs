@@ -13,7 +13,7 @@ use http_wire::head::RequestHead;
 use proxy_core::body::{Body, BodyError};
 use proxy_core::server::{
     Connection, ContentError, Ending, Interim, Limits, Outcome, Refusal, Request, Response, Sent,
-    Service,
+    Service, give_head_back,
 };
 use pyo3::prelude::*;
 use tokio::sync::oneshot;
@@ -28,7 +28,7 @@ use crate::page;
 use crate::policy::{Objection, Verdict};
 use crate::pool::{Job, OutletBody, Pool, Reply, Told};
 use crate::settings::Settings;
-use crate::start::{Head, Route};
+use crate::start::{Head, Route, append_length};
 
 /// Answers requests with a WSGI application.
 ///
@@ -260,7 +260,13 @@ impl WsgiService {
         (self.response(head, body, &record), Some(record))
     }
 
-    fn response(&self, head: Head, body: Body, record: &Record) -> Response {
+    fn response(&self, mut head: Head, body: Body, record: &Record) -> Response {
+        if let Some(promised) = head.content_length
+            && (head.status == StatusCode::NOT_MODIFIED || body.exact_length() != Some(promised))
+        {
+            // Where it is the length of the body, the connection states it.
+            append_length(promised, &mut head.fields);
+        }
         let ending = Ending {
             server: self.core.settings.server,
             // What follows CONNECT is tunnel data, whatever was answered.
@@ -429,6 +435,9 @@ impl Service for WsgiService {
             fields: record.told.fields.as_deref(),
             sent,
         });
+        if let Some(facts) = Arc::into_inner(record.facts) {
+            give_head_back(facts.head);
+        }
     }
 }
 

@@ -22,8 +22,25 @@ pub(crate) struct Head {
     /// Where the application's phrase is not the usual one.
     pub reason: Option<Bytes>,
     pub fields: Fields,
-    /// What the application promises in `Content-Length`.
+    /// What the application promises in `Content-Length`, which is not among the fields.
     pub content_length: Option<u64>,
+}
+
+impl Head {
+    /// The fields, with the promised length.
+    pub fn fields_with_length(&self) -> Fields {
+        let mut fields = self.fields.clone();
+        if let Some(length) = self.content_length {
+            append_length(length, &mut fields);
+        }
+        fields
+    }
+}
+
+/// Adds `Content-Length`.
+pub(crate) fn append_length(length: u64, fields: &mut Fields) {
+    let appended = fields.append(Known::ContentLength, itoa::Buffer::new().format(length));
+    debug_assert!(appended.is_ok(), "a number and a known name");
 }
 
 /// Called once, at the first `write()`, on the application's thread: sends the head on its way, content follows through the outlet.
@@ -117,7 +134,9 @@ impl Answer {
         self.left = head.content_length;
         self.without_content = self.head_method || matches!(head.status.as_u16(), 204 | 304);
         self.status = head.status;
-        self.fields = self.copies_fields.then(|| Arc::new(head.fields.clone()));
+        self.fields = self
+            .copies_fields
+            .then(|| Arc::new(head.fields_with_length()));
         self.head = Some(head);
     }
 
@@ -149,7 +168,7 @@ impl Answer {
     }
 }
 
-/// `start_response(status, headers, exc_info=None)`.
+/// What a `start_response` holds; [`Starter`](crate::starter::Starter) makes it callable.
 #[pyclass(frozen, name = "start_response", module = "viaduct")]
 pub(crate) struct StartResponse {
     answer: Shared,
@@ -194,21 +213,17 @@ impl StartResponse {
         &self.answer
     }
 
-    /// Whether nobody but the bridge holds this (the one reference `this`), its `write` or its hints, so that they can serve another
-    /// request.
-    pub fn is_free(this: &Bound<'_, Self>) -> bool {
+    /// Whether nobody but this holds `write` or the hints. The caller is attached.
+    pub fn is_free(&self) -> bool {
         let free = |object: *mut ffi::PyObject| {
             // SAFETY: the object is alive and we are attached. A count that reads too high only means that it is not used again.
             unsafe { ffi::Py_REFCNT(object) == 1 }
         };
-        free(this.as_ptr()) && free(this.get().write.as_ptr()) && free(this.get().hints.as_ptr())
+        free(self.write.as_ptr()) && free(self.hints.as_ptr())
     }
-}
 
-#[pymethods]
-impl StartResponse {
-    #[pyo3(signature = (status, headers, exc_info=None, /))]
-    fn __call__(
+    /// The call, as PEP 3333 has it.
+    pub fn start(
         &self,
         status: &Bound<'_, PyAny>,
         headers: &Bound<'_, PyAny>,
@@ -295,7 +310,6 @@ impl EarlyHints {
             let pair = PyTuple::new(headers.py(), [text_of(name)?, text_of(value)?])?;
             read_field(&pair.into_any(), &mut head, &mut scratch)?;
         }
-        head.fields.remove(Known::ContentLength);
         let answer = self.answer.lock();
         if let Some(interim) = answer.interim.as_ref().filter(|_| !answer.committed) {
             interim.send(StatusCode::EARLY_HINTS, &head.fields);
@@ -420,7 +434,6 @@ fn read_head(status: &Bound<'_, PyAny>, headers: &Bound<'_, PyAny>) -> PyResult<
         }
     }
     if status == StatusCode::NO_CONTENT {
-        head.fields.remove(Known::ContentLength);
         head.content_length = None;
     }
     Ok(head)
@@ -442,21 +455,35 @@ fn read_status(text: &str) -> Option<(StatusCode, Option<Bytes>)> {
 }
 
 fn read_field(item: &Bound<'_, PyAny>, head: &mut Head, scratch: &mut Vec<u8>) -> PyResult<()> {
-    let (name, value) = match item.cast_exact::<PyTuple>() {
-        Ok(pair) if pair.len() == 2 => (pair.get_item(0)?, pair.get_item(1)?),
-        _ => item.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()?,
-    };
+    match item.cast_exact::<PyTuple>() {
+        Ok(pair) if pair.len() == 2 => {
+            let (name, value) = (pair.get_borrowed_item(0)?, pair.get_borrowed_item(1)?);
+            read_pair(&name, &value, head, scratch)
+        }
+        _ => {
+            let (name, value) = item.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
+            read_pair(&name, &value, head, scratch)
+        }
+    }
+}
+
+fn read_pair(
+    name: &Bound<'_, PyAny>,
+    value: &Bound<'_, PyAny>,
+    head: &mut Head,
+    scratch: &mut Vec<u8>,
+) -> PyResult<()> {
     let Ok(name) = name.cast::<PyString>() else {
         return Err(PyTypeError::new_err(format!(
             "header name must be a str, got {}",
-            repr(&name)
+            repr(name)
         )));
     };
     let Ok(value) = value.cast::<PyString>() else {
         return Err(PyTypeError::new_err(format!(
             "value of header {} must be a str, got {}",
             repr(name),
-            repr(&value)
+            repr(value)
         )));
     };
     let (name_text, value_text) = (text::borrow(name)?, text::borrow(value)?);
@@ -504,11 +531,7 @@ fn read_length(value: &str, head: &mut Head) -> PyResult<()> {
             "two different values of Content-Length",
         ));
     }
-    if head.content_length.replace(length).is_none() {
-        head.fields
-            .append(Known::ContentLength, value)
-            .map_err(|error| PyValueError::new_err(error.to_string()))?;
-    }
+    head.content_length = Some(length);
     Ok(())
 }
 
@@ -584,12 +607,7 @@ mod tests {
         .expect("is accepted");
         assert_eq!(
             lines(&head),
-            [
-                "x-Odd: a",
-                "Set-Cookie: a=1",
-                "Set-Cookie: b=2",
-                "Content-Length: 12"
-            ]
+            ["x-Odd: a", "Set-Cookie: a=1", "Set-Cookie: b=2"]
         );
         assert_eq!(
             (head.status.as_u16(), head.reason, head.content_length),
