@@ -1,6 +1,7 @@
 //! The access log: gunicorn's `access_log_format`, compiled once; lines gathered and written when the thread has nothing else to do.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use http_wire::Known;
@@ -26,6 +27,8 @@ struct State {
     lines: String,
     /// A second, and its text.
     clock: (i64, String),
+    /// A peer, and its text.
+    peer: Option<(IpAddr, String)>,
 }
 
 /// A compiled format.
@@ -200,14 +203,20 @@ impl AccessLog {
     /// Adds a line.
     pub fn line(&self, finished: &Finished<'_>) {
         let mut state = self.state();
-        let State { lines, clock } = &mut *state;
+        let State { lines, clock, peer } = &mut *state;
         for part in &self.format.parts {
             match part {
                 Part::Text(text) => lines.push_str(text),
                 Part::Atom { what, width, left } => {
                     let start = lines.len();
-                    write_atom(what, finished, clock, lines);
-                    pad(lines, start, *width, *left);
+                    match what {
+                        Atom::Host => write_peer(&finished.facts.connection.peer, peer, lines),
+                        Atom::Time => write_time(clock, lines),
+                        _ => write_atom(what, finished, lines),
+                    }
+                    if *width > 0 {
+                        pad(lines, start, *width, *left);
+                    }
                 }
             }
         }
@@ -244,26 +253,38 @@ impl AccessLog {
     }
 }
 
-fn write_atom(atom: &Atom, finished: &Finished<'_>, clock: &mut (i64, String), out: &mut String) {
+/// The peer's address; the next request often has the same.
+fn write_peer(peer: &Address, last: &mut Option<(IpAddr, String)>, out: &mut String) {
+    if let Address::Inet(peer) = peer {
+        let text = match last {
+            Some((ip, text)) if *ip == peer.ip() => text,
+            other => &mut other.insert((peer.ip(), peer.ip().to_string())).1,
+        };
+        out.push_str(text);
+    }
+}
+
+fn write_time(clock: &mut (i64, String), out: &mut String) {
+    let now = clock::now();
+    if clock.0 != now {
+        *clock = (now, clock::access_form(now));
+    }
+    out.push_str(&clock.1);
+}
+
+fn write_atom(atom: &Atom, finished: &Finished<'_>, out: &mut String) {
     let head = &finished.facts.head;
     let written = match atom {
-        Atom::Host => match &finished.facts.connection.peer {
-            Address::Inet(peer) => write!(out, "{}", peer.ip()),
-            Address::Unix(_) => Ok(()),
-        },
+        // Those that remember are written elsewhere.
+        Atom::Host | Atom::Time => Ok(()),
         Atom::Dash => out.write_str("-"),
         Atom::User => out.write_str(user(&head.fields).as_deref().unwrap_or("-")),
-        Atom::Time => {
-            let now = clock::now();
-            if clock.0 != now {
-                *clock = (now, clock::access_form(now));
-            }
-            out.write_str(&clock.1)
-        }
         Atom::RequestLine => {
-            let _ = write!(out, "{} ", head.method);
+            out.push_str(head.method.as_str());
+            out.push(' ');
             escaped(head.target.as_bytes(), out);
-            write!(out, " {}", head.version)
+            out.push(' ');
+            out.write_str(head.version.as_str())
         }
         Atom::Status => out.write_str(itoa::Buffer::new().format(finished.status.as_u16())),
         Atom::Method => out.write_str(head.method.as_str()),
@@ -322,6 +343,12 @@ fn field(
 
 /// Latin-1 bytes as text that can stand between quotes.
 fn escaped(bytes: &[u8], out: &mut String) {
+    let plain = |&byte: &u8| matches!(byte, b' '..=b'~') && byte != b'"';
+    if bytes.iter().all(plain)
+        && let Ok(text) = std::str::from_utf8(bytes)
+    {
+        return out.push_str(text);
+    }
     escaped_text(bytes.iter().map(|&byte| char::from(byte)), out);
 }
 
