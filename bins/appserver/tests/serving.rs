@@ -22,7 +22,7 @@ def application(environ, start_response):
 #[test]
 fn several_addresses_of_all_kinds() {
     let ports = [FreePort::find().unwrap(), FreePort::find().unwrap()];
-    let [one, two] = ports.map(|port| port.address().to_string());
+    let [one, two] = ports.each_ref().map(|port| port.address().to_string());
     let server = Setup::new(&saying("hello"))
         .args(&[
             "-b",
