@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use supervisor::{Channel, ChannelError, Received};
 
 use crate::access::Format;
-use crate::{logs, native, worker};
+use crate::{logs, native, peers, worker};
 
 /// The Python side, in the order in which its parts need each other.
 const PARTS: [(&std::ffi::CStr, &std::ffi::CStr, &str); 4] = [
@@ -42,6 +42,7 @@ pub(crate) fn run(py: Python<'_>, descriptor: RawFd) -> PyResult<i32> {
     let channel = adopt(descriptor)?;
     let python = load(py)?;
     python.call_method0("prepare")?;
+    peers::prepare()?;
     Template {
         channel,
         python,

@@ -20,6 +20,7 @@ use wsgi_bridge::{Hooks, WsgiService, attached, share_thread};
 
 use crate::access::{AccessLog, Format};
 use crate::hooks::WorkerHooks;
+use crate::peers::{Open, Peers};
 use crate::{logs, settings, signals};
 
 /// How often the heart beats.
@@ -87,6 +88,7 @@ struct Worker {
     python: Py<PyModule>,
     settings: WorkerSettings,
     hooks: Arc<WorkerHooks>,
+    peers: Arc<Peers>,
     access: Option<Arc<AccessLog>>,
     /// Requests after which it asks to be replaced.
     requests_max: Option<u64>,
@@ -112,9 +114,11 @@ fn prepare(
         .call_method0("boot")
         .map_err(|error| boot_error(py, &error))?
         .unbind();
+    let peers = Arc::new(Peers::join(settings.threads.max(1)));
     let hooks = WorkerHooks::new(
         py,
         link.board().clone(),
+        peers.clone(),
         access.clone(),
         python,
         &settings.loglevel,
@@ -151,6 +155,7 @@ fn prepare(
             python: python.clone().unbind(),
             settings,
             hooks,
+            peers,
             access,
             requests_max,
         },
@@ -230,6 +235,7 @@ impl Worker {
                 drain.clone(),
                 places.clone(),
                 link.board().clone(),
+                self.peers.clone(),
             );
             accepting.push(tokio::spawn(task));
         }
@@ -237,6 +243,7 @@ impl Worker {
             return Ok(exit::NORMAL);
         }
         let ended = self.watch(link).await?;
+        self.peers.leave();
         accepting.iter().for_each(tokio::task::JoinHandle::abort);
         let patience = match ended {
             Ended::Quickly(status) => return Ok(status),
@@ -276,6 +283,7 @@ impl Worker {
             tokio::select! {
                 _ = beat.tick() => {
                     link.get_ref().board().lane(0).beat();
+                    self.peers.beat();
                     if !leaving && self.requests_max.is_some_and(|most| self.hooks.requests() >= most) {
                         leaving = true;
                         self.hooks.log(wsgi_bridge::Level::Info, "Autorestarting worker after current request.");
@@ -380,6 +388,7 @@ async fn accept(
     drain: Drain,
     places: Option<Arc<Semaphore>>,
     board: Arc<supervisor::Board>,
+    peers: Arc<Peers>,
 ) {
     loop {
         service.ready(DEFERENCE).await;
@@ -387,7 +396,7 @@ async fn accept(
             Some(places) => places.clone().acquire_owned().await.ok(),
             None => None,
         };
-        let mut accepting = pin!(listener.accept());
+        let mut accepting = pin!(listener.accept_after(|waited| peers.pause(waited)));
         // A worker that was told to end while the application ran leaves new connections to others.
         let accepted = poll_fn(|cx| match signals::ending() {
             true => Poll::Pending,
@@ -400,17 +409,18 @@ async fn accept(
         // The address that was asked for, not the one that the connection came to: what gunicorn shows.
         let connection = Arc::new(Connection::new(peer, listener.local().clone(), false));
         let served = serve_connection(socket, connection, service.clone(), &drain);
-        match place {
-            None => tokio::spawn(served),
-            Some(place) => tokio::spawn(hold(served, place)),
-        };
+        tokio::spawn(hold(served, place, peers.opened()));
         tokio::task::yield_now().await;
     }
 }
 
-async fn hold(connection: impl Future<Output = ()>, place: OwnedSemaphorePermit) {
+async fn hold(
+    connection: impl Future<Output = ()>,
+    place: Option<OwnedSemaphorePermit>,
+    open: Open,
+) {
     connection.await;
-    drop(place);
+    drop((place, open));
 }
 
 fn wakeup() -> std::io::Result<AsyncFd<OwnedFd>> {

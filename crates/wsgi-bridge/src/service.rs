@@ -265,7 +265,8 @@ impl WsgiService {
             server: self.core.settings.server,
             // What follows CONNECT is tunnel data, whatever was answered.
             keep_alive: record.facts.head.method != Method::CONNECT
-                && !self.parting.load(Ordering::Relaxed),
+                && !self.parting.load(Ordering::Relaxed)
+                && self.core.hooks.keeps_connection(),
             ..Ending::default()
         };
         Response {
