@@ -28,10 +28,6 @@ const BEAT: Duration = Duration::from_secs(1);
 /// How long a connection may wait for another worker while this one makes a long response.
 const DEFERENCE: Duration = Duration::from_millis(50);
 
-/// How long an ending worker waits for another request on connections that it has answered on before. Closing them at once would lose
-/// the requests that are on their way, and a drain does close them at once.
-const PARTING: Duration = Duration::from_secs(1);
-
 /// Runs a worker to its end; the result is its exit status.
 ///
 /// # Errors
@@ -249,15 +245,10 @@ impl Worker {
             Ended::Quickly(status) => return Ok(status),
             Ended::Gracefully => Duration::from_secs(self.settings.graceful_timeout),
         };
-        service.part();
-        let parted = async {
-            // Clients that use their connections get a last answer on them; the others lose theirs after a moment.
-            let _ = tokio::time::timeout(PARTING.min(patience), drain.ended()).await;
-            drain.start();
-            drain.ended().await;
-        };
+        // Clients that use their connections get a last answer on them; the others lose theirs after `Limits::idle_grace`.
+        drain.start();
         tokio::select! {
-            () = parted => Ok(exit::NORMAL),
+            () = drain.ended() => Ok(exit::NORMAL),
             () = tokio::time::sleep(patience) => Ok(exit::NORMAL),
             status = self.hurry() => Ok(status?),
         }
