@@ -11,6 +11,7 @@ use supervisor::{Board, Counter};
 use wsgi_bridge::{Done, Facts, Finished, Hooks, Level};
 
 use crate::access::AccessLog;
+use crate::peers::Peers;
 
 /// Longest note about a running request.
 const NOTE: usize = supervisor::board::NOTE_MAX;
@@ -18,6 +19,7 @@ const NOTE: usize = supervisor::board::NOTE_MAX;
 /// See the module.
 pub(crate) struct WorkerHooks {
     board: Arc<Board>,
+    peers: Arc<Peers>,
     access: Option<Arc<AccessLog>>,
     /// `viaduct_worker.template`.
     python: Py<PyModule>,
@@ -30,6 +32,7 @@ impl WorkerHooks {
     pub fn new(
         py: Python<'_>,
         board: Arc<Board>,
+        peers: Arc<Peers>,
         access: Option<Arc<AccessLog>>,
         python: &Bound<'_, PyModule>,
         loglevel: &str,
@@ -45,6 +48,7 @@ impl WorkerHooks {
         let surrounds = python.call_method0("surrounds")?.extract()?;
         Ok(Self {
             board,
+            peers,
             access,
             python: python.clone().unbind(),
             threshold,
@@ -104,10 +108,16 @@ impl Hooks for WorkerHooks {
         let rest = target.len().min(NOTE - start);
         note[start..start + rest].copy_from_slice(&target[..rest]);
         self.board.lane(slot).begin(&note[..start + rest]);
+        self.peers.began();
     }
 
     fn ended(&self, slot: usize) {
+        self.peers.ended();
         self.board.lane(slot).finish();
+    }
+
+    fn keeps_connection(&self) -> bool {
+        !self.peers.has_too_many()
     }
 
     fn surrounds(&self) -> bool {
@@ -185,6 +195,7 @@ impl Hooks for WorkerHooks {
 
     fn finished(&self, finished: &Finished<'_>) {
         self.requests.fetch_add(1, Ordering::Relaxed);
+        self.peers.answered();
         let lane = self.board.lane(0);
         lane.add(Counter::Requests, 1);
         if finished.status.is_server_error() {

@@ -10,6 +10,7 @@ mod clock;
 mod hooks;
 mod logs;
 mod native;
+mod peers;
 mod settings;
 mod signals;
 mod template;

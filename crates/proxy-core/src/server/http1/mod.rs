@@ -40,7 +40,7 @@ use crate::alarm::Alarm;
 use crate::output::Output;
 use crate::socket::Socket;
 
-/// How long a connection that has not sent its first byte may go on to wait after a drain has started: its request may be on
+/// How long at least a connection that has not sent its first byte may go on to wait after a drain has started: its request may be on
 /// the way, and unlike that of a reused connection nobody would repeat it.
 const NEWCOMER_GRACE: Duration = Duration::from_millis(500);
 
@@ -183,7 +183,7 @@ impl Line {
         }
         if !*draining && self.drain.poll(cx).is_ready() {
             let grace = if self.is_newcomer() {
-                NEWCOMER_GRACE
+                NEWCOMER_GRACE.max(self.limits.idle_grace)
             } else {
                 self.limits.idle_grace
             };
