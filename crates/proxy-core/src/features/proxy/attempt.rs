@@ -398,7 +398,7 @@ impl Kept {
             Self::Whole(Spooled::Empty) => Upload::Empty,
             Self::Whole(Spooled::Memory(bytes)) => Upload::Bytes(bytes.clone()),
             Self::Whole(spooled @ Spooled::File(..)) => match spooled.file_body()? {
-                Some(body) => Upload::Stream(Box::pin(Body::File(body))),
+                Some(body) => Upload::Stream(Box::pin(Body::from(body))),
                 None => Upload::Empty,
             },
             Self::Streaming(content) => content.take().map_or(Upload::Spent, Upload::Content),
