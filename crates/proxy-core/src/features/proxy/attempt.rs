@@ -224,9 +224,14 @@ impl<'a> Pass<'a> {
                 return self.nobody_left(exchange);
             };
             let meter = Arc::new(Meter::default());
+            let begun = if self.tried.is_empty() {
+                self.begun
+            } else {
+                Instant::now()
+            };
             exchange.attempts.push(Attempt {
                 peer: Asked::Peer(address.clone()),
-                begun: Instant::now(),
+                begun,
                 status: None,
                 connected: None,
                 head: None,

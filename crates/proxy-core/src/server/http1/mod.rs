@@ -39,6 +39,7 @@ use super::service::{Limits, Outcome, Sent, Service};
 use crate::alarm::Alarm;
 use crate::output::Output;
 use crate::socket::Socket;
+use crate::turn;
 
 /// How long a connection that has not sent its first byte may go on to wait after a drain has started: its request may be on
 /// the way, and unlike that of a reused connection nobody would repeat it.
@@ -293,7 +294,7 @@ impl<S: Service> Busy<S> {
     /// Writes everything out and reports it.
     async fn flush(&mut self, service: &S, line: &mut Line) -> Result<(), Failed> {
         if line.limits.writes_together {
-            others_first().await;
+            turn::others_first().await;
         }
         let written = poll_fn(|cx| Poll::Ready(self.output.poll_flush(cx, &line.socket))).await;
         let result = match written {
@@ -342,20 +343,6 @@ impl<S: Service> Busy<S> {
         }
         result
     }
-}
-
-/// Lets the connections go on that are ready now. Their responses are then written one after the other, and a client on the
-/// same machine is woken once for all of them: a quarter of the cost of a small response.
-async fn others_first() {
-    let mut they_went = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut they_went, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 impl<R> Unsent<R> {
