@@ -441,7 +441,7 @@ fn casefold(method: &mut Method) {
 fn body(whole: Whole) -> Body {
     match whole {
         Whole::Bytes(bytes) => Body::Bytes(bytes),
-        Whole::File(file) => Body::File(file),
+        Whole::File(file) => file.into(),
         Whole::Unknown => Body::Stream(Box::pin(Unknown)),
     }
 }

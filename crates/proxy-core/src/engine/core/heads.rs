@@ -44,6 +44,7 @@ impl Heads {
             head_timeout: self.timeout,
             keep_alive_timeout,
             keep_alive_requests: self.keepalive_requests,
+            writes_together: true,
             send_timeout,
             drain_bytes: u64::MAX,
             drain_timeout: self.lingering_time,
