@@ -6,10 +6,12 @@
 //! sockets, HTTP and logs is Rust.
 
 mod access;
+mod access_format;
 mod clock;
 mod hooks;
 mod logs;
 mod native;
+mod reports;
 mod settings;
 mod signals;
 mod template;

@@ -197,6 +197,12 @@ impl Template {
         Broken::Gone(exit.map_or_else(|| error.to_string(), |exit| format!("its process {exit}")))
     }
 
+    /// For lines that its logging is to write.
+    pub fn voice(&self) -> Option<Channel> {
+        let descriptor = self.channel.as_fd().try_clone_to_owned().ok()?;
+        Channel::from_fd(descriptor).ok()
+    }
+
     /// Tells it to end. Dropping it does so too.
     pub fn dismiss(self) {
         let _ = self.channel.try_send(&ToTemplate::Exit, &[]);

@@ -136,6 +136,30 @@ pub struct WorkerSettings {
     pub loglevel: String,
     /// Standard output and error go to the error log.
     pub capture_output: bool,
+    /// The logs go to syslog as well.
+    pub syslog: bool,
+    /// Where that is: `udp://HOST:PORT`, `tcp://HOST:PORT`, `unix://PATH`.
+    pub syslog_addr: String,
+    /// Its lines begin with `gunicorn.` and this; `None` for the name of the process.
+    pub syslog_prefix: Option<String>,
+    /// Their facility.
+    pub syslog_facility: String,
+    /// The access log does not go to syslog.
+    pub disable_redirect_access_to_syslog: bool,
+    /// A StatsD server: `HOST:PORT` or `unix://PATH`.
+    pub statsd_host: Option<String>,
+    /// What its metrics begin with.
+    pub statsd_prefix: String,
+    /// Tags behind each metric.
+    pub dogstatsd_tags: String,
+}
+
+impl WorkerSettings {
+    /// Do access lines go to syslog?
+    #[must_use]
+    pub fn access_to_syslog(&self) -> bool {
+        self.syslog && !self.disable_redirect_access_to_syslog
+    }
 }
 
 /// gunicorn's default form of access log lines.
@@ -187,6 +211,14 @@ impl Default for WorkerSettings {
             errorlog: "-".to_owned(),
             loglevel: "info".to_owned(),
             capture_output: false,
+            syslog: false,
+            syslog_addr: "udp://localhost:514".to_owned(),
+            syslog_prefix: None,
+            syslog_facility: "user".to_owned(),
+            disable_redirect_access_to_syslog: false,
+            statsd_host: None,
+            statsd_prefix: String::new(),
+            dogstatsd_tags: String::new(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -384,6 +384,7 @@ impl Service for WsgiService {
             secure,
             trusted,
             script_told,
+            queued_us: AtomicU64::new(0),
         });
         match (&self.mode, objection) {
             (_, Some(objection)) => self.object(facts, &objection),

@@ -6,7 +6,7 @@ use appserver_protocol::{ToTemplate, exit};
 use supervisor::exit::signal_name;
 use supervisor::{
     Death, Event, Exit, Generation, Level as EventLevel, Master, Notice, Outcome, Pid, Stuck,
-    WorkerId,
+    WorkerId, WorkerInfo,
 };
 
 use super::{Server, not_a_process};
@@ -64,6 +64,16 @@ impl Server {
         }
     }
 
+    /// Tells StatsD how many workers there are, when that has changed.
+    pub(super) fn count_workers(&mut self, master: &Master) {
+        let workers = master.workers().filter(WorkerInfo::is_serving).count();
+        if let (Some(statsd), true) = (self.log.statsd(), workers != self.counted_workers) {
+            statsd.gauge("gunicorn.workers", workers);
+            statsd.flush();
+            self.counted_workers = workers;
+        }
+    }
+
     /// What a worker said when it could not boot.
     fn complaint(&self, worker: WorkerId) -> Option<String> {
         let (complained, words) = self.complaint.as_ref()?;
@@ -72,8 +82,9 @@ impl Server {
 
     /// Every worker answers for the first time.
     fn started(&mut self, workers: usize) {
-        if let Some(waiting) = self.waiting.take() {
-            crate::boot::let_go(waiting, 0);
+        if let (Some(waiting), Some(release)) = (self.waiting.take(), self.releases.values().next())
+        {
+            crate::boot::let_go(waiting, 0, &release.resolved);
         }
         self.tell_ready(workers);
     }

@@ -75,6 +75,8 @@ pub(crate) struct Server {
     reload: Reload,
     upgrade: Upgrade,
     is_daemon: bool,
+    /// As StatsD knows it.
+    counted_workers: usize,
     /// Who waits for the daemon.
     waiting: Option<Waiting>,
     templates: u64,
@@ -124,6 +126,7 @@ impl Server {
             reload: Reload::default(),
             upgrade: Upgrade::new(),
             is_daemon,
+            counted_workers: 0,
             waiting: daemon,
             templates: 1,
         };
@@ -254,6 +257,7 @@ impl Program for Server {
 
     fn on_event(&mut self, event: &Event, master: &mut Master) {
         self.hear(event, master);
+        self.count_workers(master);
     }
 
     fn on_disband(&mut self, generation: Generation, _: &mut Master) {

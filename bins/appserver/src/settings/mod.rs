@@ -70,6 +70,14 @@ pub(crate) enum Kind {
     Map,
     /// A function of the configuration file.
     Hook,
+    /// Files that are there, or patterns; its flag is repeated.
+    Files,
+    /// Addresses, networks and `*`, written with commas.
+    Peers,
+    /// A class, or its dotted name.
+    Class,
+    /// A dict of whatever Python has.
+    Dict,
     /// Anything: what cannot be used is refused by [`Support`], not by its kind.
     Any,
 }

@@ -208,7 +208,7 @@ pub(super) const ELSEWHERE: Section = Section {
             "uwsgi_allow_ips",
             &["--uwsgi-allow-from"],
             "STRING",
-            Kind::Words,
+            Kind::Peers,
             Preset::List(&["127.0.0.1", "::1"]),
             "Who may speak the uwsgi protocol.",
         )

@@ -70,7 +70,7 @@ pub(super) const FORWARDING: Section = Section {
             "forwarded_allow_ips",
             &["--forwarded-allow-ips"],
             "STRING",
-            Kind::Words,
+            Kind::Peers,
             LOCAL,
             "The proxies whose word is taken for the scheme and for forwarder_headers: addresses and networks, with commas \
              between them, or * for all. Those that come by a unix socket are always believed.",
@@ -117,7 +117,7 @@ pub(super) const FORWARDING: Section = Section {
             "proxy_allow_ips",
             &["--proxy-allow-from"],
             "STRING",
-            Kind::Words,
+            Kind::Peers,
             LOCAL,
             "Who may speak the PROXY protocol.",
         )
