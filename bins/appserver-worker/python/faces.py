@@ -35,7 +35,7 @@ class Config:
 
     @property
     def address(self):
-        return list(self.bind or [])
+        return [parsed_address(text) for text in self.bind or []]
 
     @property
     def is_ssl(self):
@@ -77,6 +77,20 @@ KNOWN_ABSENT = {
 }
 
 
+def parsed_address(text):
+    """An address as gunicorn has it: `(host, port)`, the path of a unix socket, or the number of a descriptor."""
+    if text.startswith("fd://"):
+        return int(text[len("fd://") :])
+    if text.startswith("unix:"):
+        path = text[len("unix:") :]
+        return path[2:] if path.startswith("//") else path
+    text = text[len("tcp://") :] if text.startswith("tcp://") else text
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit():
+        host, port = text, "8000"
+    return host.strip("[]").lower() or "0.0.0.0", int(port)
+
+
 class Server:
     """What hooks get as `server`: the master, as far as Python can see it."""
 
@@ -111,7 +125,7 @@ class Worker:
         self.pid = "[booting]"
         self.ppid = server.pid
         self.cfg, self.log = server.cfg, server.log
-        self.timeout = server.timeout
+        self.timeout = server.timeout / 2
         self.sockets = []
         self.booted = self.aborted = False
         self.alive = True
@@ -132,7 +146,7 @@ class Request:
         self.method, self.uri, self.path, self.query = method, uri, path, query
         self.version, self.scheme, self.headers = version, scheme, headers
         self.peer_addr = self.remote_addr = peer
-        self.fragment = ""
+        self.fragment = uri.partition("#")[2]
         self.trailers = []
         self.body = self.proxy_protocol_info = None
         self.req_number = 1

@@ -369,12 +369,17 @@ def dump_stacks():
 
 
 def end_quickly(number, frame):
+    interrupted()
+    raise SystemExit(0)
+
+
+def interrupted():
+    """INT, QUIT, or the master's order; whichever comes first."""
     worker = State.worker
     if worker.alive:
         worker.alive = False
         native.end_quickly(0)
         guarded(worker.cfg.worker_int, "worker_int", worker)
-    raise SystemExit(0)
 
 
 def abort(number, frame):
@@ -435,9 +440,9 @@ def surrounds():
 
 def before_request(*facts):
     worker = State.worker
-    worker.nr += 1
     request = Request(*facts)
     worker.cfg.pre_request(worker, request)
+    worker.nr += 1
     return request
 
 

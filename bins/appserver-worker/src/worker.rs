@@ -318,7 +318,12 @@ impl Worker {
                     match next {
                         Ok(Some(received)) => match received.message {
                             Order::EndGracefully => signals::ask(signals::GRACEFUL),
-                            Order::EndQuickly => signals::ask(signals::QUICK),
+                            Order::EndQuickly => {
+                                signals::ask(signals::QUICK);
+                                Python::attach(|py| {
+                                    drop(self.python.bind(py).call_method0("interrupted"));
+                                });
+                            }
                             Order::Program(ToWorker::ReopenLogs) => signals::ask(signals::REOPEN),
                         },
                         Ok(None) => ready.clear_ready(),

@@ -189,6 +189,10 @@ impl Template {
     /// How the process ended, when that is why it does not answer.
     fn cause(&mut self, error: ChannelError) -> Broken {
         self.closed = true;
+        if !matches!(error, ChannelError::Closed) {
+            // It lives, and says what this master does not understand.
+            return Broken::Gone(error.to_string());
+        }
         let ended = rustix::process::waitpid(Some(self.pid), rustix::process::WaitOptions::empty());
         let exit = ended
             .ok()
