@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use appserver_protocol::tally;
 use http_wire::Version;
 use proxy_core::server::Address;
 use pyo3::prelude::*;
@@ -26,6 +27,7 @@ pub(crate) struct WorkerHooks {
     python_errors: bool,
     python_requests: bool,
     notes_queue_time: bool,
+    counts: bool,
     surrounds: bool,
     requests: AtomicU64,
 }
@@ -35,13 +37,15 @@ impl WorkerHooks {
         board: Arc<Board>,
         access: Option<Arc<AccessLog>>,
         python: &Bound<'_, PyModule>,
+        counts: bool,
     ) -> PyResult<Self> {
         let (errors, requests): (bool, bool) = python.call_method0("way_of_lines")?.extract()?;
         let surrounds = python.call_method0("surrounds")?.extract()?;
         let format = access.as_ref().map(|access| access.format());
         Ok(Self {
             board,
-            notes_queue_time: format.is_some_and(Format::needs_queue_time),
+            notes_queue_time: counts || format.is_some_and(Format::needs_queue_time),
+            counts,
             // Python makes these lines itself then.
             access: access.filter(|_| requests),
             python: python.clone().unbind(),
@@ -159,6 +163,9 @@ impl Hooks for WorkerHooks {
         if finished.status.is_server_error() {
             lane.add(Counter::Failed, 1);
         }
+        if self.counts {
+            self.count(finished);
+        }
         if let Some(access) = &self.access {
             access.line(finished);
         }
@@ -188,6 +195,23 @@ impl WorkerHooks {
         );
         let python = self.python.bind(py);
         python.call_method1("refused_request", arguments).map(drop)
+    }
+
+    /// Counts a request for the metrics.
+    fn count(&self, finished: &Finished<'_>) {
+        let lane = self.board.lane(0);
+        let took = finished.took().as_micros() as u64;
+        lane.tally(tally::LATENCY + tally::bucket(&tally::LATENCY_US, took), 1);
+        lane.tally(tally::LATENCY_SUM, took);
+        let waited = finished.facts.queue_us();
+        if waited > 0 {
+            lane.tally(tally::QUEUE + tally::bucket(&tally::QUEUE_US, waited), 1);
+            lane.tally(tally::QUEUE_SUM, waited);
+        }
+        let kind = usize::from(finished.status.as_u16() / 100);
+        if (1..=tally::STATUS_KINDS).contains(&kind) {
+            lane.tally(tally::STATUS + kind - 1, 1);
+        }
     }
 
     /// Does Python's logging write the lines of requests?

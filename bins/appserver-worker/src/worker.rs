@@ -118,7 +118,12 @@ fn prepare(
         .call_method0("boot")
         .map_err(|error| boot_error(py, &error))?
         .unbind();
-    let hooks = WorkerHooks::new(link.board().clone(), access.clone(), python)?;
+    let hooks = WorkerHooks::new(
+        link.board().clone(),
+        access.clone(),
+        python,
+        settings.metrics_bind.is_some(),
+    )?;
     let hooks = Arc::new(hooks);
     let variable = |name: &str| -> PyResult<Option<String>> {
         py.import("os")?

@@ -13,6 +13,7 @@ use supervisor::{PidFile, Predecessor, Signal, Signals};
 
 use crate::VERSION;
 use crate::address::Tuple;
+use crate::control::Control;
 use crate::doors::{DoorFault, Doors};
 use crate::log::Log;
 use crate::python::Interpreter;
@@ -77,7 +78,7 @@ fn bring_up(start: Start, mut inherited: Sockets) -> Result<Up, Halt> {
     let mut others =
         Signals::listen(&server::OTHER_SIGNALS).map_err(|fault| error(fault.to_string()))?;
     let brought = serve_from(&mut inherited, &start, template, resolved, &mut signals);
-    let (release, doors, log, pid_file) = match brought {
+    let (release, doors, log, pid_file, control) = match brought {
         Ok(brought) => brought,
         Err(halt) => {
             let status = match halt {
@@ -101,6 +102,7 @@ fn bring_up(start: Start, mut inherited: Sockets) -> Result<Up, Halt> {
         pid_file,
         release,
         daemon: waiting,
+        control,
     })
     .map_err(|fault| error(fault.to_string()))?;
     let mut early = signals.take();
@@ -108,7 +110,7 @@ fn bring_up(start: Start, mut inherited: Sockets) -> Result<Up, Halt> {
     Ok((server, master, early))
 }
 
-type Brought = (Release, Doors, Log, Option<PidFile>);
+type Brought = (Release, Doors, Log, Option<PidFile>, Control);
 
 /// Everything between the settings and the first worker.
 fn serve_from(
@@ -160,11 +162,16 @@ fn serve_from(
         &log,
         signals,
     )?;
+    // The old binary still has these sockets.
+    let control = match predecessor {
+        true => Control::default(),
+        false => open_control(&resolved, &log).map_err(error)?,
+    };
     let descriptors = doors
         .descriptors(None)
         .map_err(|fault| error(fault.to_string()))?;
     let release = Release::new(template, resolved, descriptors, python_logging);
-    Ok((release, doors, log, pid_file))
+    Ok((release, doors, log, pid_file, control))
 }
 
 /// Starts a template and finds the settings.
@@ -371,6 +378,19 @@ fn open(
         }
     }
     Ok(())
+}
+
+/// Opens the side sockets.
+///
+/// # Errors
+/// Why there are no metrics.
+pub(crate) fn open_control(resolved: &Resolved, log: &Log) -> Result<Control, String> {
+    let (control, notes) = Control::open(resolved)?;
+    notes.iter().for_each(|note| log.debug(note));
+    if let Some(address) = control.metrics_address() {
+        log.info(format_args!("Metrics at: {address}"));
+    }
+    Ok(control)
 }
 
 /// Logs why addresses cannot be listened on.

@@ -8,6 +8,7 @@
 
 mod address;
 mod boot;
+mod control;
 mod doors;
 mod log;
 mod python;
@@ -32,6 +33,10 @@ const USAGE: u8 = 2;
 fn main() -> ExitCode {
     let inherited = Sockets::take();
     let program = program();
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if words.first().is_some_and(|word| word == "ctl") {
+        return ExitCode::from(control::client(&words[1..]));
+    }
     let start = match Start::capture() {
         Ok(start) => start,
         Err(UsageFault(words)) => {

@@ -26,6 +26,7 @@
 #![forbid(unsafe_code)]
 
 mod settings;
+pub mod tally;
 mod template;
 mod worker;
 

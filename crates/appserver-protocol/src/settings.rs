@@ -152,6 +152,8 @@ pub struct WorkerSettings {
     pub statsd_prefix: String,
     /// Tags behind each metric.
     pub dogstatsd_tags: String,
+    /// Where metrics can be read, if anywhere: workers count for them then.
+    pub metrics_bind: Option<String>,
 }
 
 impl WorkerSettings {
@@ -219,6 +221,7 @@ impl Default for WorkerSettings {
             statsd_host: None,
             statsd_prefix: String::new(),
             dogstatsd_tags: String::new(),
+            metrics_bind: None,
         }
     }
 }

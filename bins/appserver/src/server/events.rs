@@ -10,11 +10,49 @@ use supervisor::{
 };
 
 use super::{Server, not_a_process};
+use crate::control::Reason;
 use crate::log::Level;
 use crate::template::Asked;
 
 impl Server {
+    /// Counts what metrics and the control socket tell.
+    fn tally(&mut self, event: &Event) {
+        match event {
+            Event::Spawned { .. } => self.tally.spawned += 1,
+            Event::Stuck { worker, .. } => self.ending_for(*worker, Reason::Timeout),
+            Event::Leaving { worker, .. } => self.ending_for(*worker, Reason::MaxRequests),
+            Event::Fleet(Notice::Reloaded { .. }) => self.tally.reloads += 1,
+            Event::Gone {
+                worker,
+                death,
+                was_ready,
+                expected,
+                out_of_memory,
+                board,
+                ..
+            } => {
+                board.iter().for_each(|board| self.tally.before.add(board));
+                let known = self.reasons.remove(worker);
+                let reason = match death {
+                    _ if *out_of_memory => Reason::OutOfMemory,
+                    _ if known.is_some() => known.unwrap_or(Reason::Exit),
+                    _ if *expected => Reason::Asked,
+                    _ if !was_ready => Reason::Boot,
+                    Death::Exited(Exit::Signal { .. }) => Reason::Signal,
+                    _ => Reason::Exit,
+                };
+                self.tally.bury(reason);
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn ending_for(&mut self, worker: WorkerId, reason: Reason) {
+        self.reasons.insert(worker, reason);
+    }
+
     pub(super) fn hear(&mut self, event: &Event, master: &mut Master) {
+        self.tally(event);
         match event {
             Event::Stuck {
                 pid, stuck, note, ..
@@ -31,6 +69,7 @@ impl Server {
                 expected,
                 respawn_in,
                 out_of_memory,
+                ..
             } => {
                 self.buried(*worker, *pid);
                 if !expected || not_a_process(*death) {

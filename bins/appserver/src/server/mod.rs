@@ -25,6 +25,7 @@ use supervisor::{
 
 pub(crate) use release::Release;
 
+use crate::control::{self, Control, Reason, Tally};
 use crate::doors::Doors;
 use crate::log::Log;
 use crate::python::Interpreter;
@@ -55,6 +56,7 @@ pub(crate) struct Parts {
     pub pid_file: Option<PidFile>,
     pub release: Release,
     pub daemon: Option<Waiting>,
+    pub control: Control,
 }
 
 /// See the module.
@@ -77,6 +79,10 @@ pub(crate) struct Server {
     is_daemon: bool,
     /// As StatsD knows it.
     counted_workers: usize,
+    pub(crate) control: Control,
+    pub(crate) tally: Tally,
+    /// Why workers that are on their way out are.
+    reasons: BTreeMap<WorkerId, Reason>,
     /// Who waits for the daemon.
     waiting: Option<Waiting>,
     templates: u64,
@@ -96,6 +102,7 @@ impl Server {
             pid_file,
             release,
             daemon,
+            control,
         } = parts;
         let master = Master::new(Config {
             policy: release.policy(),
@@ -127,6 +134,9 @@ impl Server {
             upgrade: Upgrade::new(),
             is_daemon,
             counted_workers: 0,
+            control,
+            tally: Tally::new(),
+            reasons: BTreeMap::new(),
             waiting: daemon,
             templates: 1,
         };
@@ -192,6 +202,25 @@ impl Server {
         for release in self.releases.values_mut() {
             release.close_doors();
         }
+    }
+
+    /// The listening sockets.
+    pub(crate) fn listening(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.doors.fds()
+    }
+
+    /// Address, kind and descriptor of each.
+    pub(crate) fn listener_names(&self) -> Vec<(String, &'static str, i32)> {
+        self.doors.described()
+    }
+
+    /// The settings of the current release, by name.
+    pub(crate) fn settings_in_force(
+        &self,
+        master: &Master,
+    ) -> Option<&serde_json::Map<String, serde_json::Value>> {
+        let release = self.releases.get(&master.fleet().generation())?;
+        Some(&release.resolved.settings.0)
     }
 
     /// The current release.
@@ -285,12 +314,18 @@ impl Program for Server {
             .chain(self.reload.templates())
             .filter(|template| !template.is_closed())
             .map(|template| (template.number, template.as_fd()));
-        predecessor.into_iter().chain(templates).collect()
+        let side = self.control.sources();
+        predecessor
+            .into_iter()
+            .chain(templates)
+            .chain(side)
+            .collect()
     }
 
     fn on_source(&mut self, number: u64, master: &mut Master) {
         match number {
             PREDECESSOR => self.predecessor_ended(),
+            number if number >= control::SOURCES => self.on_control(number, master),
             number => self.listen_to_template(number, master),
         }
     }

@@ -214,28 +214,6 @@ pub(super) const ELSEWHERE: Section = Section {
         )
         .accepted("nobody may: only HTTP is spoken"),
         text(
-            "control_socket",
-            &["--control-socket"],
-            "PATH",
-            "The socket of gunicornc.",
-        )
-        .accepted("there is no such tool; signals do what it does"),
-        setting(
-            "control_socket_mode",
-            &["--control-socket-mode"],
-            "INT",
-            Kind::Mode,
-            Preset::Number(0o600),
-            "The mode of that socket.",
-        )
-        .accepted("there is no such socket"),
-        switch(
-            "control_socket_disable",
-            &["--no-control-socket"],
-            "Do without that socket.",
-        )
-        .accepted("there is no such socket"),
-        text(
             "paste",
             &["--paste", "--paster"],
             "STRING",
