@@ -306,10 +306,12 @@ def post_worker_init(worker):
     let server = Setup::new(APP)
         .args(&["--statsd-host", &address, "--statsd-prefix", "shop"])
         .args(&["--dogstatsd-tags", "env:test", "--workers", "2"])
+        .args(&["--enable-backlog-metric", "--bind", "127.0.0.1:0"])
         .file("gunicorn.conf.py", conf)
         .start();
     until_packet(&statsd, &["shop.my.gauge:7|g|#env:test"]);
     until_packet(&statsd, &["shop.gunicorn.workers:2|g|#env:test"]);
+    until_packet(&statsd, &["shop.gunicorn.backlog:0|h|#env:test"]);
     server.get("/fails");
     until_packet(
         &statsd,

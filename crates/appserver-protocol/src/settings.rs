@@ -124,6 +124,8 @@ pub struct WorkerSettings {
     pub header_map: String,
     /// Methods with lower case, `#`, or a length outside 3..=20 are accepted.
     pub permit_unconventional_http_method: bool,
+    /// `HTTP/1.2` to `HTTP/1.9` are taken for 1.1.
+    pub permit_unconventional_http_version: bool,
     /// The method is changed to upper case.
     pub casefold_http_method: bool,
     /// Access log: a path, `-` for standard output, `None` for none.
@@ -207,6 +209,7 @@ impl Default for WorkerSettings {
             forwarder_headers: owned(&["SCRIPT_NAME", "PATH_INFO"]),
             header_map: "drop".to_owned(),
             permit_unconventional_http_method: false,
+            permit_unconventional_http_version: false,
             casefold_http_method: false,
             accesslog: None,
             access_log_format: ACCESS_LOG_FORMAT.to_owned(),

@@ -23,6 +23,7 @@ use crate::server::Server;
 use crate::settings::Resolved;
 pub(crate) use client::main as client;
 use connection::{Connection, Heard, Stream};
+pub(crate) use process::backlog;
 pub(crate) use tally::{Reason, Tally};
 
 /// The numbers of sources from here on belong to this module.

@@ -17,7 +17,7 @@ pub(super) fn memory(pid: u32) -> Option<(u64, Option<u64>)> {
 }
 
 /// How many connections wait to be accepted on these sockets; `None` where the kernel does not say (unix sockets).
-pub(super) fn backlog<'a>(sockets: impl Iterator<Item = BorrowedFd<'a>>) -> Option<u64> {
+pub(crate) fn backlog<'a>(sockets: impl Iterator<Item = BorrowedFd<'a>>) -> Option<u64> {
     let mut waiting = BTreeMap::new();
     for table in ["/proc/self/net/tcp", "/proc/self/net/tcp6"] {
         let text = fs::read_to_string(table).unwrap_or_default();

@@ -10,7 +10,7 @@ use supervisor::{
 };
 
 use super::{Server, not_a_process};
-use crate::control::Reason;
+use crate::control::{self, Reason};
 use crate::log::Level;
 use crate::template::Asked;
 
@@ -110,6 +110,15 @@ impl Server {
             statsd.gauge("gunicorn.workers", workers);
             statsd.flush();
             self.counted_workers = workers;
+        }
+    }
+
+    /// Tells StatsD how many connections wait to be accepted.
+    pub(super) fn count_backlog(&mut self) {
+        let waiting = control::backlog(self.listening());
+        if let (Some(statsd), Some(waiting)) = (self.log.statsd(), waiting) {
+            statsd.histogram("gunicorn.backlog", waiting);
+            statsd.flush();
         }
     }
 

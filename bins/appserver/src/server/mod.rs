@@ -44,6 +44,8 @@ pub(crate) const OTHER_SIGNALS: [Signal; 6] = [
 ];
 /// The source that is the predecessor; templates have their own numbers, from 1.
 const PREDECESSOR: u64 = 0;
+/// How often StatsD is told how many connections wait.
+const BACKLOG_EVERY: Duration = Duration::from_secs(1);
 /// How long the last hook may take.
 const LAST_HOOK: Duration = Duration::from_secs(10);
 
@@ -79,6 +81,8 @@ pub(crate) struct Server {
     is_daemon: bool,
     /// As StatsD knows it.
     counted_workers: usize,
+    /// When StatsD is told how many connections wait, where it is.
+    backlog_due: Option<Instant>,
     pub(crate) control: Control,
     pub(crate) tally: Tally,
     /// Why workers that are on their way out are.
@@ -118,6 +122,10 @@ impl Server {
             .ok()
             .flatten()
             .map(|dog| (dog, Instant::now()));
+        let backlog_due = release
+            .resolved
+            .is_on("enable_backlog_metric")
+            .then(Instant::now);
         let is_daemon = release.resolved.is_on("daemon");
         let server = Self {
             start,
@@ -134,6 +142,7 @@ impl Server {
             upgrade: Upgrade::new(),
             is_daemon,
             counted_workers: 0,
+            backlog_due,
             control,
             tally: Tally::new(),
             reasons: BTreeMap::new(),
@@ -331,11 +340,18 @@ impl Program for Server {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.watchdog.as_ref().map(|(_, due)| *due)
+        let watchdog = self.watchdog.as_ref().map(|(_, due)| *due);
+        watchdog.into_iter().chain(self.backlog_due).min()
     }
 
     fn on_deadline(&mut self, now: Instant, _: &mut Master) {
-        if let Some((dog, due)) = &mut self.watchdog {
+        if let Some(due) = self.backlog_due.filter(|due| *due <= now) {
+            self.backlog_due = Some(due.max(now) + BACKLOG_EVERY);
+            self.count_backlog();
+        }
+        if let Some((dog, due)) = &mut self.watchdog
+            && *due <= now
+        {
             *due = now + dog.period();
             let told = self.notifier.watchdog();
             self.tell(told);

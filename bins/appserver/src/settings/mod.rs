@@ -6,8 +6,10 @@
 
 pub(crate) mod arguments;
 mod check;
+pub(crate) mod completion;
 pub(crate) mod help;
 mod list;
+pub(crate) mod man;
 mod print;
 pub(crate) mod reference;
 mod resolve;

@@ -205,7 +205,9 @@ impl Resolved {
             Support::Refused(instead) if value != setting.default.value() => {
                 return Err(Fault::new(format!("{place} is refused: {instead}")));
             }
-            Support::Warned(why) => self.notes.push(why.to_owned()),
+            Support::Warned(why) if value != setting.default.value() => {
+                self.notes.push(why.to_owned())
+            }
             _ => {}
         }
         self.settings.0.insert(setting.name.to_owned(), value);
