@@ -210,14 +210,18 @@ ORDERS = {
 
 
 def fork(age):
-    """Forks a worker. Gives its process id in the template and 0 in the worker, whose parent will be the master."""
+    """Forks a worker, whose parent is the master when it goes on.
+
+    Gives its process id and, for the template, the gate that holds the worker back until it is closed: the master has to know the
+    worker before anybody else does. In the worker the process id is 0.
+    """
     server = State.server
     worker = Worker(age, server)
     server.worker_age = max(server.worker_age, age)
     try:
         server.cfg.pre_fork(server, worker)
         flush_standard_streams()
-        pid = fork_away()
+        pid, gate = fork_away()
     except Exception as error:
         message = "%s: %s" % (type(error).__name__, error)
         raise Failure("fork", message, traceback.format_exc()) from None
@@ -227,12 +231,18 @@ def fork(age):
     else:
         worker.pid = os.getpid()
         State.worker = worker
-    return pid
+    return pid, gate
 
 
 def fork_away():
     reader, writer = os.pipe()
-    middle = os.fork()
+    gate, held = os.pipe()
+    try:
+        middle = os.fork()
+    except OSError:
+        for descriptor in (reader, writer, gate, held):
+            os.close(descriptor)
+        raise
     if middle == 0:
         os.close(reader)
         try:
@@ -244,25 +254,31 @@ def fork_away():
             os.write(writer, b"%d" % pid)
             os._exit(0)
         os.close(writer)
-        return 0
+        os.close(held)
+        os.read(gate, 1)
+        os.close(gate)
+        return 0, None
     os.close(writer)
+    os.close(gate)
     try:
         told = os.read(reader, 32)
     finally:
         os.close(reader)
+        # Its children have another parent when it is collected.
         os.waitpid(middle, 0)
     if not told or told.startswith(b"!"):
+        os.close(held)
         number = int(told[1:] or 0)
         raise OSError(number, os.strerror(number) if number else "the process between template and worker died")
-    return int(told)
+    return int(told), held
 
 
 def fork_answer(age):
-    """`fork` for the native side: `(process id, None)`, or `(None, answer)` when it failed."""
+    """`fork` for the native side: `(process id, gate, None)`, or `(None, None, answer)` when it failed."""
     try:
-        return fork(age), None
+        return *fork(age), None
     except Failure as failure:
-        return None, json.dumps(failure.answer())
+        return None, None, json.dumps(failure.answer())
 
 
 # From here on: in a worker.

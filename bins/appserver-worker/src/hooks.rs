@@ -12,6 +12,7 @@ use supervisor::{Board, Counter};
 use wsgi_bridge::{Done, Facts, Finished, Hooks, Level};
 
 use crate::access::{AccessLog, Format};
+use crate::peers::Peers;
 use crate::reports::{Reports, reports};
 
 /// Longest note about a running request.
@@ -20,6 +21,7 @@ const NOTE: usize = supervisor::board::NOTE_MAX;
 /// See the module.
 pub(crate) struct WorkerHooks {
     board: Arc<Board>,
+    peers: Arc<Peers>,
     access: Option<Arc<AccessLog>>,
     /// `viaduct_worker.template`.
     python: Py<PyModule>,
@@ -35,6 +37,7 @@ pub(crate) struct WorkerHooks {
 impl WorkerHooks {
     pub fn new(
         board: Arc<Board>,
+        peers: Arc<Peers>,
         access: Option<Arc<AccessLog>>,
         python: &Bound<'_, PyModule>,
         counts: bool,
@@ -48,6 +51,7 @@ impl WorkerHooks {
             counts,
             // Python makes these lines itself then.
             access: access.filter(|_| requests),
+            peers,
             python: python.clone().unbind(),
             python_errors: !errors,
             python_requests: !requests,
@@ -109,10 +113,16 @@ impl Hooks for WorkerHooks {
         if self.notes_queue_time {
             facts.note_queue_time();
         }
+        self.peers.began();
     }
 
     fn ended(&self, slot: usize) {
+        self.peers.ended();
         self.board.lane(slot).finish();
+    }
+
+    fn keeps_connection(&self) -> bool {
+        !self.peers.has_too_many()
     }
 
     fn surrounds(&self) -> bool {
@@ -158,6 +168,7 @@ impl Hooks for WorkerHooks {
 
     fn finished(&self, finished: &Finished<'_>) {
         self.requests.fetch_add(1, Ordering::Relaxed);
+        self.peers.answered();
         let lane = self.board.lane(0);
         lane.add(Counter::Requests, 1);
         if finished.status.is_server_error() {

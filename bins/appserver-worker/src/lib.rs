@@ -11,6 +11,7 @@ mod clock;
 mod hooks;
 mod logs;
 mod native;
+mod peers;
 mod reports;
 mod settings;
 mod signals;

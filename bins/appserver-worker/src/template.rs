@@ -10,7 +10,7 @@ use supervisor::{Channel, ChannelError, Received};
 
 use crate::access::Format;
 use crate::reports::Reports;
-use crate::{logs, native, worker};
+use crate::{logs, native, peers, worker};
 
 /// The Python side, in the order in which its parts need each other.
 const PARTS: [(&std::ffi::CStr, &std::ffi::CStr, &str); 6] = [
@@ -54,6 +54,7 @@ pub(crate) fn run(py: Python<'_>, descriptor: RawFd) -> PyResult<i32> {
     let channel = adopt(descriptor)?;
     let python = load(py)?;
     python.call_method0("prepare")?;
+    peers::prepare()?;
     Template {
         channel,
         python,
@@ -81,10 +82,15 @@ impl Template<'_> {
                 }
                 Err(error) => return Err(PyRuntimeError::new_err(error.to_string())),
             };
+            // Held until the answer is sent: the master knows a worker before the worker does anything.
+            let mut gate = None;
             let answer = match message {
                 ToTemplate::Exit => return Ok(0),
                 ToTemplate::Fork(order) => match self.fork(py, order.age)? {
-                    Forked::Template(answer) => answer,
+                    Forked::Template(answer, held) => {
+                        gate = held;
+                        answer
+                    }
                     Forked::Worker => return self.into_worker(py, fds),
                 },
                 ToTemplate::Settle(settled) => self.settle(settled)?,
@@ -100,7 +106,9 @@ impl Template<'_> {
                 order => self.carry_out(&order)?,
             };
             drop(fds);
-            match self.channel.send(&answer, &[]) {
+            let sent = self.channel.send(&answer, &[]);
+            drop(gate);
+            match sent {
                 Ok(()) => {}
                 // The master has no use for this template any more.
                 Err(ChannelError::Closed) => return Ok(0),
@@ -177,15 +185,18 @@ impl Template<'_> {
 
     fn fork(&self, _py: Python<'_>, age: u64) -> PyResult<Forked> {
         if self.settled.is_none() {
-            return Ok(Forked::Template(refused(
-                "the settings have to be settled before a worker can be forked",
-            )));
+            let words = "the settings have to be settled before a worker can be forked";
+            return Ok(Forked::Template(refused(words), None));
         }
         let forked = self.python.call_method1("fork_answer", (age,))?;
-        Ok(match forked.extract::<(Option<u32>, Option<String>)>()? {
-            (Some(0), _) => Forked::Worker,
-            (Some(pid), _) => Forked::Template(FromTemplate::Forked { age, pid }),
-            (None, answer) => Forked::Template(parse(&answer.unwrap_or_default())?),
+        let (pid, gate, failure): (Option<u32>, Option<RawFd>, Option<String>) =
+            forked.extract()?;
+        // SAFETY: Python has made this descriptor for us and forgets it.
+        let gate = gate.map(|gate| unsafe { OwnedFd::from_raw_fd(gate) });
+        Ok(match pid {
+            Some(0) => Forked::Worker,
+            Some(pid) => Forked::Template(FromTemplate::Forked { age, pid }, gate),
+            None => Forked::Template(parse(&failure.unwrap_or_default())?, None),
         })
     }
 
@@ -210,7 +221,8 @@ impl Template<'_> {
 }
 
 enum Forked {
-    Template(FromTemplate),
+    /// The answer, and what holds the worker back while it is open.
+    Template(FromTemplate, Option<OwnedFd>),
     Worker,
 }
 

@@ -20,6 +20,7 @@ use wsgi_bridge::{Hooks, WsgiService, attached, share_thread};
 
 use crate::access::{AccessLog, Format};
 use crate::hooks::WorkerHooks;
+use crate::peers::{Open, Peers};
 use crate::reports::{reports, set_access};
 use crate::{logs, settings, signals};
 
@@ -27,10 +28,6 @@ use crate::{logs, settings, signals};
 const BEAT: Duration = Duration::from_secs(1);
 /// How long a connection may wait for another worker while this one makes a long response.
 const DEFERENCE: Duration = Duration::from_millis(50);
-
-/// How long an ending worker waits for another request on connections that it has answered on before. Closing them at once would lose
-/// the requests that are on their way, and a drain does close them at once.
-const PARTING: Duration = Duration::from_secs(1);
 
 /// Runs a worker to its end; the result is its exit status.
 ///
@@ -88,6 +85,7 @@ struct Worker {
     python: Py<PyModule>,
     settings: WorkerSettings,
     hooks: Arc<WorkerHooks>,
+    peers: Arc<Peers>,
     access: Option<Arc<AccessLog>>,
     /// Requests after which it asks to be replaced.
     requests_max: Option<u64>,
@@ -118,8 +116,10 @@ fn prepare(
         .call_method0("boot")
         .map_err(|error| boot_error(py, &error))?
         .unbind();
+    let peers = Arc::new(Peers::join(settings.threads.max(1)));
     let hooks = WorkerHooks::new(
         link.board().clone(),
+        peers.clone(),
         access.clone(),
         python,
         settings.metrics_bind.is_some(),
@@ -170,6 +170,7 @@ fn prepare(
             python: python.clone().unbind(),
             settings,
             hooks,
+            peers,
             access,
             requests_max,
         },
@@ -255,6 +256,7 @@ impl Worker {
                 drain.clone(),
                 places.clone(),
                 link.board().clone(),
+                self.peers.clone(),
             );
             accepting.push(tokio::spawn(task));
         }
@@ -262,20 +264,16 @@ impl Worker {
             return Ok(exit::NORMAL);
         }
         let ended = self.watch(link).await?;
+        self.peers.leave();
         accepting.iter().for_each(tokio::task::JoinHandle::abort);
         let patience = match ended {
             Ended::Quickly(status) => return Ok(status),
             Ended::Gracefully => Duration::from_secs(self.settings.graceful_timeout),
         };
-        service.part();
-        let parted = async {
-            // Clients that use their connections get a last answer on them; the others lose theirs after a moment.
-            let _ = tokio::time::timeout(PARTING.min(patience), drain.ended()).await;
-            drain.start();
-            drain.ended().await;
-        };
+        // Clients that use their connections get a last answer on them; the others lose theirs after `Limits::idle_grace`.
+        drain.start();
         tokio::select! {
-            () = parted => Ok(exit::NORMAL),
+            () = drain.ended() => Ok(exit::NORMAL),
             () = tokio::time::sleep(patience) => Ok(exit::NORMAL),
             status = self.hurry() => Ok(status?),
         }
@@ -301,6 +299,7 @@ impl Worker {
             tokio::select! {
                 _ = beat.tick() => {
                     link.get_ref().board().lane(0).beat();
+                    self.peers.beat();
                     if !leaving && self.requests_max.is_some_and(|most| self.hooks.requests() >= most) {
                         leaving = true;
                         self.hooks.log(wsgi_bridge::Level::Info, "Autorestarting worker after current request.");
@@ -413,6 +412,7 @@ async fn accept(
     drain: Drain,
     places: Option<Arc<Semaphore>>,
     board: Arc<supervisor::Board>,
+    peers: Arc<Peers>,
 ) {
     loop {
         service.ready(DEFERENCE).await;
@@ -420,7 +420,7 @@ async fn accept(
             Some(places) => places.clone().acquire_owned().await.ok(),
             None => None,
         };
-        let mut accepting = pin!(listener.accept());
+        let mut accepting = pin!(listener.accept_after(|waited| peers.pause(waited)));
         // A worker that was told to end while the application ran leaves new connections to others.
         let accepted = poll_fn(|cx| match signals::ending() {
             true => Poll::Pending,
@@ -433,17 +433,18 @@ async fn accept(
         // The address that was asked for, not the one that the connection came to: what gunicorn shows.
         let connection = Arc::new(Connection::new(peer, listener.local().clone(), false));
         let served = serve_connection(socket, connection, service.clone(), &drain);
-        match place {
-            None => tokio::spawn(served),
-            Some(place) => tokio::spawn(hold(served, place)),
-        };
+        tokio::spawn(hold(served, place, peers.opened()));
         tokio::task::yield_now().await;
     }
 }
 
-async fn hold(connection: impl Future<Output = ()>, place: OwnedSemaphorePermit) {
+async fn hold(
+    connection: impl Future<Output = ()>,
+    place: Option<OwnedSemaphorePermit>,
+    open: Open,
+) {
     connection.await;
-    drop(place);
+    drop((place, open));
 }
 
 fn wakeup() -> std::io::Result<AsyncFd<OwnedFd>> {

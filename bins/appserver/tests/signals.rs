@@ -264,14 +264,14 @@ fn hup_onto_a_broken_file_changes_nothing() {
 #[test]
 fn hup_opens_new_addresses_and_closes_old_ones() {
     let ports = [FreePort::find().unwrap(), FreePort::find().unwrap()];
-    let [one, two] = ports.map(|port| Address::Tcp(port.address()));
-    let file = |port: FreePort| format!("bind = ['127.0.0.1:{}', 'unix:app.sock']", port.number());
+    let [one, two] = ports.each_ref().map(|port| Address::Tcp(port.address()));
+    let file = |port: &FreePort| format!("bind = ['127.0.0.1:{}', 'unix:app.sock']", port.number());
     let mut server = Setup::new(PID_APP)
-        .file("gunicorn.conf.py", &file(ports[0]))
+        .file("gunicorn.conf.py", &file(&ports[0]))
         .only_args(&["app"])
         .start();
     assert!(support::get_from(&one, "/").is_ok());
-    server.write("gunicorn.conf.py", &file(ports[1]));
+    server.write("gunicorn.conf.py", &file(&ports[1]));
     server.signal(Signal::HUP);
     server.until("the new address", || support::get_from(&two, "/").ok());
     server.until("the old address is closed", || {

@@ -27,7 +27,7 @@ impl Hello {
         };
         let opened = std::fs::File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
         match opened {
-            Ok((length, file)) => Body::File(static_files::FileBody::new(file, 0, length)),
+            Ok((length, file)) => static_files::FileBody::new(file, 0, length).into(),
             Err(_) => Body::Empty,
         }
     }

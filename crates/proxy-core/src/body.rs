@@ -21,7 +21,7 @@ pub enum Body {
     /// Content that is in memory.
     Bytes(Bytes),
     /// Ranges of files (and literal bytes between them), sent with `sendfile` where the connection is plain.
-    File(FileBody),
+    File(Box<FileBody>),
     /// Content that is still being made.
     Stream(BoxStream),
     /// Content that is still being made, and is read ahead while the client is slow.
@@ -79,7 +79,7 @@ impl http_body::Body for Body {
         match self {
             Self::Empty => true,
             Self::Bytes(bytes) => bytes.is_empty(),
-            Self::File(file) => http_body::Body::is_end_stream(file),
+            Self::File(file) => http_body::Body::is_end_stream(&**file),
             Self::Stream(stream) => stream.is_end_stream(),
             Self::Ahead(ahead) => ahead.is_end_stream(),
         }
@@ -120,7 +120,7 @@ impl From<&'static str> for Body {
 
 impl From<FileBody> for Body {
     fn from(file: FileBody) -> Self {
-        Self::File(file)
+        Self::File(Box::new(file))
     }
 }
 

@@ -117,10 +117,6 @@ pub enum Try<'a> {
 }
 
 /// How a request goes on after a handler.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "made once per request and moved on; a box would cost more than the move"
-)]
 pub enum Flow {
     /// The next handler.
     Next,

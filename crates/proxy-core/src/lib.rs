@@ -77,4 +77,5 @@ pub mod socket;
 pub mod spool;
 pub mod temp_file;
 pub mod tower;
+mod turn;
 pub mod upstream;

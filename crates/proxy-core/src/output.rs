@@ -23,7 +23,7 @@ pub(crate) struct Output {
     copied: Vec<u8>,
     /// How much of `copied` is written.
     copied_written: usize,
-    shared: SmallVec<[Shared; 4]>,
+    shared: SmallVec<[Shared; 1]>,
     /// How many of `shared` are written.
     shared_written: usize,
     pending: usize,

@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use http::StatusCode;
 use proxy_core::server::{Address, Drain, Listener, Request};
@@ -151,5 +152,54 @@ fn the_address_is_known() {
             *Listener::new(socket).unwrap().local(),
             Address::Inet(address)
         );
+    });
+}
+
+#[test]
+fn a_connection_that_is_left_to_others_may_be_taken_by_them() {
+    let socket = loopback();
+    let address = socket.local_addr().unwrap();
+    let other = socket.try_clone().unwrap();
+    runtime().block_on(async {
+        let listener = Listener::new(socket).unwrap();
+        let first = TcpStream::connect(address).unwrap();
+        let asked = AtomicUsize::new(0);
+        // The other one takes the first connection while it is left; the second is not left to anybody.
+        let accepted = listener.accept_after(|waited| {
+            (asked.fetch_add(1, Ordering::Relaxed) == 0).then(|| {
+                assert_eq!(waited, Duration::ZERO);
+                other.accept().unwrap();
+                Duration::from_millis(1)
+            })
+        });
+        let second = async {
+            while asked.load(Ordering::Relaxed) == 0 {
+                tokio::task::yield_now().await;
+            }
+            TcpStream::connect(address).unwrap()
+        };
+        let (accepted, second) = tokio::join!(accepted, second);
+        let peer = second.local_addr().unwrap().to_string();
+        assert_eq!(accepted.unwrap().peer.to_string(), peer);
+        drop(first);
+    });
+}
+
+#[test]
+fn a_connection_that_nobody_else_takes_is_taken_in_the_end() {
+    let socket = loopback();
+    let address = socket.local_addr().unwrap();
+    runtime().block_on(async {
+        let listener = Listener::new(socket).unwrap();
+        let client = TcpStream::connect(address).unwrap();
+        let asked = AtomicUsize::new(0);
+        let accepted = listener.accept_after(|waited| {
+            let before = asked.fetch_add(1, Ordering::Relaxed);
+            assert_eq!(before == 0, waited.is_zero());
+            (before < 3).then_some(Duration::from_millis(1))
+        });
+        let peer = client.local_addr().unwrap().to_string();
+        assert_eq!(accepted.await.unwrap().peer.to_string(), peer);
+        assert_eq!(asked.into_inner(), 4);
     });
 }

@@ -20,8 +20,9 @@ use bytes::{Buf, Bytes};
 use http_body::{Frame, SizeHint};
 use tokio::task::JoinHandle;
 
-use crate::opened::Opened;
+use crate::opened::{Metadata, Opened};
 use crate::read::{self, CHUNK, Chunk, NO_DEVICE, Now, ReadError};
+use crate::residency::{self, Stretch};
 
 /// A piece of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +75,7 @@ pub struct FileBody {
     /// Absent if there are only literal bytes, and while the blocking pool has it.
     file: Option<OwnedFd>,
     dev: u64,
+    ino: u64,
     current: Option<Segment>,
     rest: VecDeque<Segment>,
     /// Bytes of all segments that are still to be sent.
@@ -103,20 +105,22 @@ impl FileBody {
 
     /// `len` bytes of `file`, from `offset`. The caller vouches that the file has them (see [`ReadError::Truncated`]).
     pub fn new(file: impl Into<OwnedFd>, offset: u64, len: u64) -> Self {
-        Self::one(file.into(), NO_DEVICE, offset, len)
+        Self::one(file.into(), (NO_DEVICE, 0), offset, len)
     }
 
     pub(crate) fn from_opened(opened: Opened, offset: u64, len: u64) -> Self {
-        Self::one(opened.file, opened.metadata.dev, offset, len)
+        let identity = (opened.metadata.dev, opened.metadata.ino);
+        Self::one(opened.file, identity, offset, len)
     }
 
-    fn one(file: OwnedFd, dev: u64, offset: u64, len: u64) -> Self {
+    fn one(file: OwnedFd, (dev, ino): (u64, u64), offset: u64, len: u64) -> Self {
         if len == 0 {
             return Self::empty();
         }
         FileBody {
             file: Some(file),
             dev,
+            ino,
             current: Some(Segment::File { offset, len }),
             remaining: len,
             ..Self::default()
@@ -130,10 +134,11 @@ impl FileBody {
             .filter(|segment| !segment.is_empty())
             .collect();
         let remaining = rest.iter().map(Segment::len).sum();
-        let dev = opened.metadata.dev;
+        let Metadata { dev, ino, .. } = opened.metadata;
         FileBody {
             file: Some(opened.file),
             dev,
+            ino,
             current: rest.pop_front(),
             rest,
             remaining,
@@ -246,8 +251,8 @@ impl FileBody {
     /// How many of the next bytes (at most `at_most`, at least one unless the body is at its end) can be sent without
     /// waiting for a disk. What isn't in memory is read ahead in the blocking pool first, with `Pending` meanwhile.
     ///
-    /// The first and the last byte of the range are tried, not each page: what the kernel evicted in the middle of a
-    /// range makes `sendfile` wait, as it does in nginx. File systems that can't tell (tmpfs, overlayfs) count as
+    /// The first and the last byte of the range are tried, not each page, and not again within half a second: what the kernel
+    /// evicted in the middle or since makes `sendfile` wait, as it does in nginx. File systems that can't tell (tmpfs, overlayfs) count as
     /// being in memory. Outside a tokio runtime nothing is read ahead.
     ///
     /// # Errors
@@ -372,7 +377,14 @@ impl FileBody {
         let Some(file) = &self.file else {
             return Ok(false);
         };
-        if !read::can_tell(self.dev) {
+        let stretch = Stretch {
+            dev: self.dev,
+            ino: self.ino,
+            offset,
+            len,
+        };
+        let is_known = self.dev != NO_DEVICE && residency::was_resident(stretch);
+        if is_known || !read::can_tell(self.dev) {
             return Ok(true);
         }
         let mut byte = [0];
@@ -381,10 +393,12 @@ impl FileBody {
             Now::Read(_) => {}
             Now::WouldBlock => return Ok(false),
         }
-        Ok(matches!(
-            read::now(file.as_fd(), self.dev, &mut byte, offset + len - 1)?,
-            Now::Read(_)
-        ))
+        let last = read::now(file.as_fd(), self.dev, &mut byte, offset + len - 1)?;
+        if matches!(last, Now::WouldBlock) {
+            return Ok(false);
+        }
+        residency::note(stretch);
+        Ok(true)
     }
 
     /// Counts bytes of the current file segment as sent.

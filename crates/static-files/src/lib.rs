@@ -14,6 +14,7 @@
 //! | open a file, never outside of a folder, never waiting | [`Root::open_cached`], then [`Root::open`] or [`Root::open_with`] |
 //! | say in a log who was refused and by what | [`Root::explain`], [`Root::resolve`] |
 //! | send a small file together with its head | [`Opened::read_small`], [`FileBody::read_now`] |
+//! | send it again, without opening it | [`Root::recall`], [`Root::remember`] |
 //! | send a large one | [`FileBody`] |
 //! | answer conditional and range requests | [`Representation`] |
 //! | know a content type | [`Types`] |
@@ -21,8 +22,9 @@
 //! | show what is in a directory | [`Root::list`], [`Page`], [`Listing::to_json`] |
 //! | have all of that as a service | [`ServeDir`] |
 //!
-//! Serving a small file costs four system calls: `openat2`, `fstat`, `preadv2`, `close`. Nothing is cached between requests
-//! but each root's own directory, so what is on the disk is what is served.
+//! Serving a small file costs four system calls: `openat2`, `fstat`, `preadv2`, `close`; serving it again within a second
+//! one, `fstatat`, for those who ask [`Root::recall`]. Whatever is remembered is checked against the file system each time,
+//! so what is on the disk is what is served.
 //!
 //! The crate knows no server, no configuration and no proxying. Where there is a choice and nginx has made one, that is
 //! what is done or what can be chosen.
@@ -37,8 +39,10 @@ mod opened;
 mod read;
 mod relative;
 mod representation;
+mod residency;
 mod root;
 mod serve;
+mod small;
 mod types;
 mod variants;
 mod walk;
@@ -53,5 +57,6 @@ pub use read::ReadError;
 pub use representation::{Content, Plan, Representation, Rules};
 pub use root::{Resolved, Root, RootOptions};
 pub use serve::{ServeDir, ServeFuture};
+pub use small::Small;
 pub use types::{EXTENSION_MAX, Types, extension};
 pub use variants::{Chosen, Coding, Freshness, Variants};

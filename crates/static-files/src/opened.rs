@@ -46,6 +46,10 @@ pub struct Metadata {
     pub modified: i64,
     /// Nanoseconds within that second.
     pub modified_nanos: u32,
+    /// Last change of content or status (mode, owner, links; nobody can set it), seconds since 1970-01-01 00:00:00 UTC.
+    pub changed: i64,
+    /// Nanoseconds within that second.
+    pub changed_nanos: u32,
     /// Permission and type bits, as in `st_mode`.
     pub mode: u32,
     /// Owner.
@@ -85,6 +89,8 @@ impl Metadata {
             },
             modified: stat.st_mtime as i64,
             modified_nanos: stat.st_mtime_nsec as u32,
+            changed: stat.st_ctime as i64,
+            changed_nanos: stat.st_ctime_nsec as u32,
             mode: stat.st_mode as u32,
             uid: stat.st_uid,
             gid: stat.st_gid,

@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 
+use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
 use http_wire::conditional::{Current, EntityTag, ModifiedSince, Verdict, evaluate, range_applies};
 use http_wire::date::HttpDate;
@@ -14,6 +15,7 @@ use http_wire::{Fields, Known};
 
 use crate::body::{FileBody, Segment};
 use crate::opened::{Metadata, Opened};
+use crate::small::Small;
 use crate::variants::Coding;
 
 /// How requests are read where there is a choice. The default is that of RFC 9110.
@@ -299,18 +301,38 @@ impl Plan {
             Content::Whole => opened.into_range(0, self.complete),
             Content::Range(range) => opened.into_range(range.start, range.end - range.start),
             Content::Multipart { frame, ranges } => {
-                let parts = ranges.iter().flat_map(|range| {
-                    let len = range.end - range.start;
-                    [
-                        Segment::Bytes(frame.before(range).into()),
-                        Segment::File {
-                            offset: range.start,
-                            len,
-                        },
-                    ]
+                let segments = segments(&frame, &ranges, |range| Segment::File {
+                    offset: range.start,
+                    len: range.end - range.start,
                 });
-                let end = Segment::Bytes(frame.after_last().into());
-                FileBody::from_segments(opened, parts.chain([end]))
+                FileBody::from_segments(opened, segments)
+            }
+        }
+    }
+
+    /// [`into_body`](Self::into_body) for a file whose content is at hand.
+    pub fn into_bytes(self, small: &Small) -> Bytes {
+        if self.is_head {
+            return Bytes::new();
+        }
+        // The plan was made for this file, so its ranges lie within.
+        let part = |range: &Range<u64>| {
+            small
+                .content
+                .slice(range.start as usize..range.end as usize)
+        };
+        match self.content {
+            Content::None => Bytes::new(),
+            Content::Whole => small.content.clone(),
+            Content::Range(range) => part(&range),
+            Content::Multipart { frame, ranges } => {
+                let mut all = Vec::with_capacity(frame.len(&ranges) as usize);
+                for segment in segments(&frame, &ranges, |range| Segment::Bytes(part(range))) {
+                    if let Segment::Bytes(bytes) = segment {
+                        all.extend_from_slice(&bytes);
+                    }
+                }
+                all.into()
             }
         }
     }
@@ -324,6 +346,18 @@ impl Plan {
             _ => None,
         }
     }
+}
+
+/// `multipart/byteranges`, in order.
+fn segments(
+    frame: &Multipart,
+    ranges: &[Range<u64>],
+    part: impl Fn(&Range<u64>) -> Segment,
+) -> impl Iterator<Item = Segment> {
+    ranges
+        .iter()
+        .flat_map(move |range| [Segment::Bytes(frame.before(range).into()), part(range)])
+        .chain([Segment::Bytes(frame.after_last().into())])
 }
 
 /// An entity tag, made without allocating: `"` time `-` length `"`.

@@ -16,6 +16,7 @@ use crate::explain::{self, Refusal};
 use crate::open::{FOR_CONTENT, FOR_FACTS, Kernel, Lookup, Opener, Symlinks};
 use crate::opened::{Kind, Metadata, Opened};
 use crate::relative;
+use crate::small::{self, Name, Small};
 
 /// A directory beneath which files are opened, and nothing else.
 ///
@@ -47,9 +48,12 @@ pub struct Root {
 }
 
 struct Shared {
+    /// Tells roots apart for as long as the process lives.
+    number: u64,
     path: PathBuf,
     opener: Opener,
     recheck_ms: u64,
+    settle_time: Duration,
     directory: ArcSwap<Directory>,
     /// Coarse clock of the last look at the path, in ms.
     looked_ms: AtomicU64,
@@ -75,15 +79,17 @@ struct Identity {
 pub struct RootOptions {
     symlinks: Symlinks,
     recheck_after: Duration,
+    settle_time: Duration,
     kernel_containment: bool,
 }
 
 impl Default for RootOptions {
-    /// [`Symlinks::Beneath`], looked at again after 4 ms, contained by the kernel.
+    /// [`Symlinks::Beneath`], looked at again after 4 ms, settled after 3 s, contained by the kernel.
     fn default() -> Self {
         RootOptions {
             symlinks: Symlinks::default(),
             recheck_after: Duration::from_millis(4),
+            settle_time: Duration::from_secs(3),
             kernel_containment: true,
         }
     }
@@ -100,6 +106,13 @@ impl RootOptions {
     /// opening (three system calls more).
     pub fn recheck_after(mut self, age: Duration) -> Self {
         self.recheck_after = age;
+        self
+    }
+
+    /// For how long a file must not have changed before [`Root::remember`] takes it: longer than the grain of the clocks of
+    /// file systems, so that a change never goes unseen. Default 3 s; zero asks for no rest.
+    pub fn settle_time(mut self, time: Duration) -> Self {
+        self.settle_time = time;
         self
     }
 
@@ -121,13 +134,16 @@ impl RootOptions {
             Kernel::Plain
         };
         let never = Directory::Refused(OpenError::new(OpenErrorKind::NotFound).about_root());
+        static COUNT: AtomicU64 = AtomicU64::new(0);
         Root {
             shared: Arc::new(Shared {
+                number: COUNT.fetch_add(1, Ordering::Relaxed),
                 path,
                 opener: Opener {
                     kernel,
                     symlinks: self.symlinks,
                 },
+                settle_time: self.settle_time,
                 recheck_ms: u64::try_from(self.recheck_after.as_millis()).unwrap_or(u64::MAX),
                 directory: ArcSwap::from_pointee(never),
                 looked_ms: AtomicU64::new(0),
@@ -177,6 +193,38 @@ impl Root {
         match metadata.kind {
             Kind::File | Kind::Directory => Ok(Opened { file, metadata }),
             Kind::Symlink | Kind::Other => Err(OpenError::new(OpenErrorKind::NotRegular)),
+        }
+    }
+
+    /// The small file at `path` as this thread last [remembered](Self::remember) it, if that was within the last second and
+    /// the file system says that nothing has changed. Never waits. One system call; none if nothing is remembered.
+    pub fn recall(&self, path: &[u8]) -> Option<Small> {
+        let path = relative::check(path).ok()?;
+        let small = small::recall(self.name(path), coarse_ms())?;
+        let flags = AtFlags::NO_AUTOMOUNT;
+        let found = self.beneath(Lookup::Cached, |root| {
+            rustix::fs::statat(root, path, flags).map_err(OpenError::of)
+        });
+        (Metadata::of(&found.ok()?) == small.metadata).then_some(small)
+    }
+
+    /// Reads `opened`, which was found at `path`, and remembers it on this thread for a second; `None` (and nothing is lost)
+    /// unless it is a file of at most 16 KiB, in memory, on a file system of this machine, and has not changed lately
+    /// ([`RootOptions::settle_time`]). A thread remembers at most 1 MiB.
+    pub fn remember(&self, path: &[u8], opened: &Opened) -> Option<Small> {
+        let path = relative::check(path).ok()?;
+        small::remember(
+            self.name(path),
+            opened,
+            self.shared.settle_time,
+            coarse_ms(),
+        )
+    }
+
+    fn name<'a>(&self, path: &'a [u8]) -> Name<'a> {
+        Name {
+            root: self.shared.number,
+            path,
         }
     }
 

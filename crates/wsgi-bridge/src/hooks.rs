@@ -70,6 +70,11 @@ pub trait Hooks: Send + Sync + 'static {
         let _ = slot;
     }
 
+    /// Whether a connection may be kept after a response. Asked for each response that would keep it. Default true.
+    fn keeps_connection(&self) -> bool {
+        true
+    }
+
     /// Whether [`Hooks::before`] and [`Hooks::after`] do something.
     fn surrounds(&self) -> bool {
         false

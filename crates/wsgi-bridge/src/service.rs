@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -38,7 +38,6 @@ use crate::start::{Head, Route, append_length};
 pub struct WsgiService {
     core: Arc<Core>,
     mode: Mode,
-    parting: AtomicBool,
 }
 
 enum Mode {
@@ -81,11 +80,7 @@ impl WsgiService {
             1 => Mode::Inline(Arc::default()),
             _ => Mode::Pool(Pool::start(py, &core, threads)?),
         };
-        Ok(Self {
-            core,
-            mode,
-            parting: AtomicBool::new(false),
-        })
+        Ok(Self { core, mode })
     }
 
     /// Waits, at most so long, until a new request would not have to wait for a response that is still being made. Where several
@@ -96,12 +91,6 @@ impl WsgiService {
         {
             let _ = tokio::time::timeout(at_most, turn.idle()).await;
         }
-    }
-
-    /// From now on connections close after their next response. Clients that are about to send a request get their answer; start the
-    /// drain, which closes idle connections, a moment later.
-    pub fn part(&self) {
-        self.parting.store(true, Ordering::Relaxed);
     }
 
     async fn answer(
@@ -271,7 +260,7 @@ impl WsgiService {
             server: self.core.settings.server,
             // What follows CONNECT is tunnel data, whatever was answered.
             keep_alive: record.facts.head.method != Method::CONNECT
-                && !self.parting.load(Ordering::Relaxed),
+                && self.core.hooks.keeps_connection(),
             ..Ending::default()
         };
         Response {
@@ -454,7 +443,7 @@ fn casefold(method: &mut Method) {
 fn body(whole: Whole) -> Body {
     match whole {
         Whole::Bytes(bytes) => Body::Bytes(bytes),
-        Whole::File(file) => Body::File(file),
+        Whole::File(file) => file.into(),
         Whole::Unknown => Body::Stream(Box::pin(Unknown)),
     }
 }

@@ -147,11 +147,8 @@ pub fn limits(sizes: HeadSizes, keep_alive: Duration) -> Limits {
         },
         minor_versions: sizes.unconventional_versions,
         underscores: Handling::Keep,
-        // gunicorn lets a request without Host through to the application (its own tests rely on it), and so do we.
-        host: HostRule {
-            required: false,
-            ..HostRule::default()
-        },
+        // Stricter than gunicorn, which lets HTTP/1.1 without Host and any value of it through to the application.
+        host: HostRule::default(),
         single: KnownSet::of(&[Known::Host, Known::ContentLength, Known::ContentType]),
         ..HeadPolicy::default()
     };

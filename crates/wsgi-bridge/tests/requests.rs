@@ -163,6 +163,8 @@ fn what_breaks_the_rules_never_reaches_the_application() {
     let server = Server::start("def app(e, s):\n    s('200 OK', [])\n    return [b'reached']");
     for (status, request) in [
         (400, "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
+        (400, "GET / HTTP/1.1\r\n\r\n"),
+        (400, "GET / HTTP/1.1\r\nHost: user@a\r\n\r\n"),
         (400, "GET / HTTP/1.1\nHost: a\n\n"),
         (400, "GET / HTTP/1.1\r\nHost: a\r\nA: b\r\n c\r\n\r\n"),
         (400, "GET / HTTP/2.0\r\nHost: a\r\n\r\n"),

@@ -13,9 +13,6 @@ use super::stage::{Stage, log_path};
 use super::subject::Subject;
 use crate::Child;
 
-/// How often a scenario is begun again because somebody else took one of its ports.
-const ATTEMPTS: usize = 4;
-
 /// What is run, and how.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -60,29 +57,15 @@ impl Outcome {
     }
 }
 
-/// Runs a scenario. It begins again with other ports when the subject could not bind one.
+/// Runs a scenario.
 pub fn run(scenario: &Scenario, settings: &Settings) -> Outcome {
     let start = Instant::now();
-    let mut outcome = attempt(scenario, settings);
-    for _ in 1..ATTEMPTS {
-        if outcome.passed() || !port_was_taken(&outcome) {
-            break;
-        }
-        outcome = attempt(scenario, settings);
-    }
+    let mut outcome = perform(scenario, settings);
     outcome.elapsed = start.elapsed();
     outcome
 }
 
-fn port_was_taken(outcome: &Outcome) -> bool {
-    let taken = |text: &str| {
-        let text = text.to_lowercase();
-        text.contains("address already in use") || text.contains("connection in use")
-    };
-    outcome.logs.iter().any(|(_, log)| taken(log))
-}
-
-fn attempt(scenario: &Scenario, settings: &Settings) -> Outcome {
+fn perform(scenario: &Scenario, settings: &Settings) -> Outcome {
     let mut outcome = Outcome {
         failures: Vec::new(),
         transcript: Vec::new(),

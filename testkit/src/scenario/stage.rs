@@ -30,6 +30,7 @@ pub(crate) struct Stage {
     program: PathBuf,
     /// Whether the subject is configured to listen on `{port}`.
     pub(crate) listens_on_port: bool,
+    _ports: Vec<FreePort>,
     _refusing: Refusing,
 }
 
@@ -45,13 +46,16 @@ impl Stage {
         vars.set("prefix", prefix.path().to_string_lossy());
         vars.set("subject", settings.subject.name());
         vars.set("refused", refusing.address().to_string());
+        let mut ports = Vec::with_capacity(PORTS);
         for number in 1..=PORTS {
             let name = if number == 1 {
                 "port".to_owned()
             } else {
                 format!("port{number}")
             };
-            vars.set(name, FreePort::find()?.number().to_string());
+            let port = FreePort::find()?;
+            vars.set(name, port.number().to_string());
+            ports.push(port);
         }
         let mut listeners = Vec::new();
         for section in scenario.sections_for(settings.subject) {
@@ -79,6 +83,7 @@ impl Stage {
             environment: Vec::new(),
             program: settings.program.clone(),
             listens_on_port: false,
+            _ports: ports,
             _refusing: refusing,
         };
         stage.furnish(scenario, settings)?;

@@ -26,7 +26,7 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// One without processes yet, at a free port.
+    /// One without processes yet, at a port that was free a moment ago: not every server that is compared takes one that is reserved.
     pub fn new(name: &str) -> Result<Self, String> {
         let port = FreePort::find().map_err(|error| format!("no free port: {error}"))?;
         Ok(Subject {

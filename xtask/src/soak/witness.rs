@@ -15,9 +15,6 @@ use crate::workspace::Workspace;
 
 const PROGRAM: &str = include_str!("witness.py");
 const START_LIMIT: Duration = Duration::from_secs(30);
-/// A port may be taken between being found free and being bound.
-const ATTEMPTS: usize = 3;
-
 /// Both, running.
 pub struct Witness {
     pub app: Guarded,
@@ -25,28 +22,21 @@ pub struct Witness {
     /// The front's address.
     pub address: SocketAddr,
     prefix: TempPrefix,
+    _port: FreePort,
 }
 
 impl Witness {
     /// Starts both and waits until they serve.
     pub fn start(workspace: &Workspace, venv: &Venv, kind: &Kind) -> Result<Self, String> {
-        let mut problem = String::new();
-        for _ in 0..ATTEMPTS {
-            match Witness::attempt(workspace, venv, kind) {
-                Ok(witness) => return Ok(witness),
-                Err(error) => problem = error,
-            }
-        }
-        Err(problem)
-    }
-
-    fn attempt(workspace: &Workspace, venv: &Venv, kind: &Kind) -> Result<Self, String> {
         let prefix = TempPrefix::new().map_err(|error| error.to_string())?;
         let told = |error: std::io::Error| error.to_string();
         let port = FreePort::find().map_err(told)?;
         prefix.write("witness.py", PROGRAM).map_err(told)?;
         prefix
-            .write("nginx.conf", configuration(&prefix, port, &kind.front))
+            .write(
+                "nginx.conf",
+                configuration(&prefix, port.address(), &kind.front),
+            )
             .map_err(told)?;
         std::fs::create_dir_all(prefix.join("tmp")).map_err(told)?;
         let mut app = Guarded::spawn_logged(
@@ -90,6 +80,7 @@ impl Witness {
             front,
             address: port.address(),
             prefix,
+            _port: port,
         };
         if serving == Some(true) {
             Ok(witness)
@@ -164,7 +155,7 @@ pub fn ask(address: &Address, target: &str) -> Result<(), String> {
     }
 }
 
-fn configuration(prefix: &TempPrefix, port: FreePort, front: &Path) -> String {
+fn configuration(prefix: &TempPrefix, address: SocketAddr, front: &Path) -> String {
     let folders = if front.file_name().is_some_and(|name| name == "nginx") {
         // Debian's are of another user.
         ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -178,6 +169,6 @@ fn configuration(prefix: &TempPrefix, port: FreePort, front: &Path) -> String {
          http {{\n  access_log access.log;\n  {folders}\n  upstream app {{ server unix:{}; }}\n  server {{\n    listen {};\n    \
          location / {{ proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection \"\"; }}\n  }}\n}}\n",
         prefix.join("app.sock").display(),
-        port.address()
+        address
     )
 }

@@ -206,7 +206,7 @@ impl Resolved {
                 return Err(Fault::new(format!("{place} is refused: {instead}")));
             }
             Support::Warned(why) if value != setting.default.value() => {
-                self.notes.push(why.to_owned())
+                self.notes.push(why.to_owned());
             }
             _ => {}
         }

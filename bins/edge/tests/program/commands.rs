@@ -3,8 +3,6 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use testkit::FreePort;
-
 use crate::server::{House, edge, output, stderr_of};
 
 const GOOD: &str = "server { listen 127.0.0.1:{port}; location / { return 200 ok; } }";
@@ -328,5 +326,4 @@ fn the_reference_lists_directives_and_variables() {
         assert!(text.contains(part), "{part}");
     }
     assert!(!text.contains(";;"));
-    let _ = FreePort::find();
 }

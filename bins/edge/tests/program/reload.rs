@@ -177,7 +177,8 @@ fn new_addresses_are_opened_and_gone_ones_closed() {
     let mut server = serving("old");
     let mut client = server.connect();
     assert_eq!(client.get("/").expect("an answer").text(), "old");
-    let other = FreePort::find().expect("a free port").number();
+    let reserved = FreePort::find().expect("a free port");
+    let other = reserved.number();
     server.configure(&format!(
         "server {{ listen 127.0.0.1:{other}; listen unix:{{prefix}}/edge.sock; return 200 new; }}"
     ));

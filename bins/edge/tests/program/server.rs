@@ -10,9 +10,6 @@ use rustix::process::{Pid, Signal, kill_process};
 use testkit::http::{Client, Head, Response};
 use testkit::{Child, Deadline, FreePort, PATIENCE, ScriptedPeer, StopFlag, TempPrefix};
 
-/// How often a server is started again whose port somebody else took meanwhile.
-const STARTS: usize = 5;
-
 /// edge, with an environment that nothing leaks into.
 pub fn edge() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_edge"));
@@ -52,13 +49,17 @@ pub fn eventually<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
 pub struct House {
     pub prefix: TempPrefix,
     pub port: u16,
+    /// Kept for this server.
+    _reserved: FreePort,
 }
 
 impl House {
     pub fn new() -> Self {
+        let reserved = FreePort::find().expect("a free port");
         Self {
             prefix: TempPrefix::new().expect("a temporary directory"),
-            port: FreePort::find().expect("a free port").number(),
+            port: reserved.number(),
+            _reserved: reserved,
         }
     }
 
@@ -102,29 +103,18 @@ impl House {
     }
 
     /// As [`House::start`]; `arrange` adds to the command.
-    pub fn start_with(mut self, arrange: impl Fn(&mut Command) -> &mut Command) -> Server {
-        for _ in 0..STARTS {
-            let stderr =
-                File::create(self.prefix.join("stderr.log")).expect("a writable directory");
-            let mut command = self.command();
-            let child =
-                Child::spawn(arrange(&mut command).stderr(stderr)).expect("edge can be started");
-            let mut server = Server { house: self, child };
-            if server.comes_up() {
-                return server;
-            }
-            let words = server.house.read("stderr.log");
-            assert!(words.contains("(98: "), "edge did not start: {words}");
-            let Server { house, .. } = server;
-            self = house;
-            let other = FreePort::find().expect("a free port").number();
-            let text = self
-                .read("nginx.conf")
-                .replace(&self.port.to_string(), &other.to_string());
-            self.port = other;
-            self.write("nginx.conf", &text);
-        }
-        panic!("no port stays free");
+    pub fn start_with(self, arrange: impl Fn(&mut Command) -> &mut Command) -> Server {
+        let stderr = File::create(self.prefix.join("stderr.log")).expect("a writable directory");
+        let mut command = self.command();
+        let child =
+            Child::spawn(arrange(&mut command).stderr(stderr)).expect("edge can be started");
+        let mut server = Server { house: self, child };
+        assert!(
+            server.comes_up(),
+            "edge did not start: {}",
+            server.house.read("stderr.log")
+        );
+        server
     }
 
     pub fn address(&self) -> SocketAddr {

@@ -165,7 +165,7 @@ impl OriginContent {
         };
         let free = self.sending.is_none() && self.buffered.is_empty();
         if let Some(pool) = self.pool.take().filter(|_| free) {
-            pool.put(origin);
+            pool.put(origin, std::time::Instant::now());
         }
     }
 }

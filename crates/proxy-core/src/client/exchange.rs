@@ -149,7 +149,7 @@ impl Pool {
             let sending = Sending::new(content, chunked, |out| {
                 encode_head(outgoing.head, length, out);
             });
-            let mut attempt = Attempt::new(origin, sending, settings);
+            let mut attempt = Attempt::new(origin, sending, settings, connected);
             match poll_fn(|cx| attempt.poll(cx, outgoing.interim)).await {
                 Ok(used) => {
                     let times = Times {
@@ -256,10 +256,17 @@ struct Attempt<'a> {
     head: ResponseHead,
     /// How much had been written and read when the alarm was set.
     progress: (u64, usize),
+    /// When there was a connection, for the alarm that is set first.
+    connected: Option<Instant>,
 }
 
 impl<'a> Attempt<'a> {
-    fn new(origin: Box<Origin>, sending: Sending, settings: &'a Settings) -> Self {
+    fn new(
+        origin: Box<Origin>,
+        sending: Sending,
+        settings: &'a Settings,
+        connected: Instant,
+    ) -> Self {
         Self {
             origin,
             sending,
@@ -271,6 +278,7 @@ impl<'a> Attempt<'a> {
             parser: ResponseParser::new(settings.head.clone()),
             head: ResponseHead::default(),
             progress: (u64::MAX, 0),
+            connected: Some(connected),
         }
     }
 
@@ -359,6 +367,7 @@ impl<'a> Attempt<'a> {
         } else if self.sending.waits_for_content() {
             // Whoever sends the content has a limit of its own.
             self.origin.alarm.clear();
+            self.connected = None;
             self.progress.0 = u64::MAX;
             return Poll::Pending;
         } else {
@@ -366,8 +375,11 @@ impl<'a> Attempt<'a> {
         };
         let progress = (self.sending.sent_bytes(), self.buffer.len());
         if self.progress != progress {
+            match self.connected.take() {
+                Some(connected) => self.origin.alarm.set_from(connected, limit),
+                None => self.origin.alarm.set_after(limit),
+            }
             self.progress = progress;
-            self.origin.alarm.set_after(limit);
         }
         self.origin
             .alarm
@@ -434,7 +446,7 @@ impl<'a> Attempt<'a> {
         match whole.filter(|_| done) {
             Some(whole) => {
                 if stays && whole == rest.len() {
-                    pool.put(self.origin);
+                    pool.put(self.origin, times.head);
                 }
                 answer.body = if whole == 0 {
                     Body::Empty

@@ -29,8 +29,8 @@ impl Origin {
         })
     }
 
-    pub(super) fn age(&self) -> Duration {
-        self.since.elapsed()
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.since)
     }
 
     /// Whether it carried a request before the one in hand.

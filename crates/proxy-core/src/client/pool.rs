@@ -134,17 +134,17 @@ impl Pool {
     }
 
     /// Takes a connection whose last response was read to its end, or closes it.
-    pub(super) fn put(&self, mut origin: Box<Origin>) {
+    pub(super) fn put(&self, mut origin: Box<Origin>, now: std::time::Instant) {
         let settings = &*self.settings;
         if settings.idle_max == 0
             || origin.requests >= settings.requests_max
-            || origin.age() >= settings.time_max
+            || origin.age(now) >= settings.time_max
             || settings.idle_timeout.is_zero()
         {
             return;
         }
         origin.rest();
-        let Some(until) = Instant::now().checked_add(settings.idle_timeout) else {
+        let Some(until) = Instant::from_std(now).checked_add(settings.idle_timeout) else {
             return;
         };
         let idle = Idle {

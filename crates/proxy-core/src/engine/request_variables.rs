@@ -13,45 +13,17 @@ use super::exchange::Exchange;
 use super::variables::Variable;
 use crate::server::Address;
 
-const fn plain(
-    name: &'static str,
-    doc: &'static str,
-    eval: fn(&Exchange, &str, &mut Vec<u8>) -> bool,
-) -> Variable {
-    Variable {
-        name,
-        family: false,
-        doc,
-        needs_response_fields: false,
-        eval,
-    }
-}
-
-const fn family(
-    name: &'static str,
-    doc: &'static str,
-    eval: fn(&Exchange, &str, &mut Vec<u8>) -> bool,
-) -> Variable {
-    Variable {
-        name,
-        family: true,
-        doc,
-        needs_response_fields: false,
-        eval,
-    }
-}
-
 /// All of them.
 pub(super) const ALL: &[Variable] = &[
-    plain("args", "the arguments of the request", arguments),
-    plain("query_string", "the same as $args", arguments),
-    plain(
+    Variable::plain("args", "the arguments of the request", arguments),
+    Variable::plain("query_string", "the same as $args", arguments),
+    Variable::plain(
         "is_args",
         "\"?\" when there are arguments, else empty",
         |ex, _, out| text(out, if ex.uri.args.is_empty() { b"" } else { b"?" }),
     ),
-    family("arg_", "one argument of the request by name", argument),
-    plain(
+    Variable::family("arg_", "one argument of the request by name", argument),
+    Variable::plain(
         "binary_remote_addr",
         "the client's address as bytes",
         |ex, _, out| match &ex.request.connection.peer {
@@ -62,18 +34,18 @@ pub(super) const ALL: &[Variable] = &[
             Address::Unix(_) => text(out, b"unix:"),
         },
     ),
-    plain(
+    Variable::plain(
         "body_bytes_sent",
         "bytes of content sent to the client",
         |ex, _, out| number(out, ex.sent.as_ref().map_or(0, |sent| sent.body_bytes)),
     ),
-    plain("bytes_sent", "bytes sent to the client", |ex, _, out| {
+    Variable::plain("bytes_sent", "bytes sent to the client", |ex, _, out| {
         number(out, ex.sent.as_ref().map_or(0, |sent| sent.bytes))
     }),
-    plain("connection", "the connection's number", |ex, _, out| {
+    Variable::plain("connection", "the connection's number", |ex, _, out| {
         number(out, ex.request.connection.serial)
     }),
-    plain(
+    Variable::plain(
         "connection_time",
         "seconds with milliseconds since the connection was accepted",
         |ex, _, out| {
@@ -81,23 +53,23 @@ pub(super) const ALL: &[Variable] = &[
             write!(out, "{}.{:03}", age.as_secs(), age.subsec_millis()).is_ok()
         },
     ),
-    plain(
+    Variable::plain(
         "connection_requests",
         "requests that the connection has carried, this one included",
         |ex, _, out| number(out, ex.request.ordinal),
     ),
-    plain(
+    Variable::plain(
         "content_length",
         "the Content-Length of the request",
         |ex, _, out| field(ex, Known::ContentLength, out),
     ),
-    plain(
+    Variable::plain(
         "content_type",
         "the Content-Type of the request",
         |ex, _, out| field(ex, Known::ContentType, out),
     ),
-    family("cookie_", "one cookie of the request by name", cookie),
-    plain(
+    Variable::family("cookie_", "one cookie of the request by name", cookie),
+    Variable::plain(
         "document_root",
         "root or alias for this request",
         |ex, _, out| {
@@ -105,15 +77,15 @@ pub(super) const ALL: &[Variable] = &[
             true
         },
     ),
-    plain("document_uri", "the same as $uri", |ex, _, out| {
+    Variable::plain("document_uri", "the same as $uri", |ex, _, out| {
         text(out, &ex.uri.path)
     }),
-    plain(
+    Variable::plain(
         "uri",
         "the path of the request, decoded and normalised",
         |ex, _, out| text(out, &ex.uri.path),
     ),
-    plain(
+    Variable::plain(
         "host",
         "the host that the request is for, lower-case, without port; else the server's name",
         |ex, _, out| {
@@ -127,16 +99,16 @@ pub(super) const ALL: &[Variable] = &[
             )
         },
     ),
-    plain("hostname", "the name of this machine", |_, _, out| {
+    Variable::plain("hostname", "the name of this machine", |_, _, out| {
         text(out, rustix::system::uname().nodename().to_bytes())
     }),
-    plain(
+    Variable::plain(
         "gzip_ratio",
         "no value: responses are not compressed",
         |_, _, _| false,
     ),
-    family("http_", "one field of the request by name", request_field),
-    plain("https", "\"on\" over TLS, else empty", |ex, _, out| {
+    Variable::family("http_", "one field of the request by name", request_field),
+    Variable::plain("https", "\"on\" over TLS, else empty", |ex, _, out| {
         text(
             out,
             if ex.request.connection.tls {
@@ -146,7 +118,7 @@ pub(super) const ALL: &[Variable] = &[
             },
         )
     }),
-    plain(
+    Variable::plain(
         "msec",
         "the time in seconds with milliseconds",
         |_, _, out| {
@@ -154,23 +126,23 @@ pub(super) const ALL: &[Variable] = &[
             write!(out, "{}.{:03}", now.as_secs(), now.subsec_millis()).is_ok()
         },
     ),
-    plain("nginx_version", "the version of edge", |_, _, out| {
+    Variable::plain("nginx_version", "the version of edge", |_, _, out| {
         text(out, env!("CARGO_PKG_VERSION").as_bytes())
     }),
-    plain("pid", "the number of the worker process", |_, _, out| {
+    Variable::plain("pid", "the number of the worker process", |_, _, out| {
         number(out, u64::from(std::process::id()))
     }),
-    plain(
+    Variable::plain(
         "pipe",
         "\"p\" when the request was pipelined, else \".\"",
         |_, _, out| text(out, b"."),
     ),
-    plain(
+    Variable::plain(
         "limit_rate",
         "0: the rate of responses is not limited",
         |_, _, out| text(out, b"0"),
     ),
-    plain(
+    Variable::plain(
         "realpath_root",
         "root or alias for this request with all symbolic links resolved",
         |ex, _, out| {
@@ -181,7 +153,7 @@ pub(super) const ALL: &[Variable] = &[
             }
         },
     ),
-    plain(
+    Variable::plain(
         "remote_addr",
         "the client's address",
         |ex, _, out| match &ex.request.connection.peer {
@@ -189,18 +161,18 @@ pub(super) const ALL: &[Variable] = &[
             Address::Unix(_) => text(out, b"unix:"),
         },
     ),
-    plain("remote_port", "the client's port", |ex, _, out| {
+    Variable::plain("remote_port", "the client's port", |ex, _, out| {
         match &ex.request.connection.peer {
             Address::Inet(peer) => number(out, u64::from(peer.port())),
             Address::Unix(_) => text(out, b""),
         }
     }),
-    plain(
+    Variable::plain(
         "remote_user",
         "the user name of Basic authentication",
         remote_user,
     ),
-    plain("request", "the request line as sent", |ex, _, out| {
+    Variable::plain("request", "the request line as sent", |ex, _, out| {
         let head = &ex.request.head;
         out.extend_from_slice(ex.method_sent().as_str().as_bytes());
         out.push(b' ');
@@ -208,7 +180,7 @@ pub(super) const ALL: &[Variable] = &[
         out.push(b' ');
         text(out, head.version.as_str().as_bytes())
     }),
-    plain(
+    Variable::plain(
         "request_completion",
         "\"OK\" when the response was sent completely, else empty",
         |ex, _, out| {
@@ -222,7 +194,7 @@ pub(super) const ALL: &[Variable] = &[
             )
         },
     ),
-    plain(
+    Variable::plain(
         "request_filename",
         "the path of the file that root or alias and the URI name",
         |ex, _, out| {
@@ -230,12 +202,12 @@ pub(super) const ALL: &[Variable] = &[
             true
         },
     ),
-    plain(
+    Variable::plain(
         "request_id",
         "16 random bytes in hexadecimal, the same for the whole request",
         |ex, _, out| text(out, ex.id().as_bytes()),
     ),
-    plain(
+    Variable::plain(
         "request_length",
         "bytes of the request, head and content",
         |ex, _, out| {
@@ -247,10 +219,10 @@ pub(super) const ALL: &[Variable] = &[
             )
         },
     ),
-    plain("request_method", "the method", |ex, _, out| {
+    Variable::plain("request_method", "the method", |ex, _, out| {
         text(out, ex.request.head.method.as_str().as_bytes())
     }),
-    plain(
+    Variable::plain(
         "request_time",
         "seconds with milliseconds since the first byte of the request",
         |ex, _, out| {
@@ -258,10 +230,10 @@ pub(super) const ALL: &[Variable] = &[
             write!(out, "{}.{:03}", age.as_secs(), age.subsec_millis()).is_ok()
         },
     ),
-    plain("request_uri", "the request target as sent", |ex, _, out| {
+    Variable::plain("request_uri", "the request target as sent", |ex, _, out| {
         text(out, ex.request.head.target.as_bytes())
     }),
-    plain("scheme", "http or https", |ex, _, out| {
+    Variable::plain("scheme", "http or https", |ex, _, out| {
         text(
             out,
             if ex.request.connection.tls {
@@ -281,7 +253,7 @@ pub(super) const ALL: &[Variable] = &[
             fields.is_some_and(|fields| joined(fields, name, out))
         },
     },
-    plain(
+    Variable::plain(
         "server_addr",
         "the address that accepted the connection",
         |ex, _, out| match &ex.request.connection.local {
@@ -289,12 +261,12 @@ pub(super) const ALL: &[Variable] = &[
             local => write!(out, "{local}").is_ok(),
         },
     ),
-    plain(
+    Variable::plain(
         "server_name",
         "the first name of the server",
         |ex, _, out| text(out, ex.server.name.as_bytes()),
     ),
-    plain(
+    Variable::plain(
         "server_port",
         "the port that accepted the connection",
         |ex, _, out| match &ex.request.connection.local {
@@ -302,27 +274,27 @@ pub(super) const ALL: &[Variable] = &[
             Address::Unix(_) => text(out, b""),
         },
     ),
-    plain(
+    Variable::plain(
         "server_protocol",
         "the protocol version of the request",
         |ex, _, out| text(out, ex.request.head.version.as_str().as_bytes()),
     ),
-    plain(
+    Variable::plain(
         "ssl_cipher",
         "no value: the connection is not encrypted",
         |_, _, _| false,
     ),
-    plain(
+    Variable::plain(
         "ssl_protocol",
         "no value: the connection is not encrypted",
         |_, _, _| false,
     ),
-    plain(
+    Variable::plain(
         "ssl_server_name",
         "no value: the connection is not encrypted",
         |_, _, _| false,
     ),
-    plain(
+    Variable::plain(
         "status",
         "the status of the response",
         |ex, _, out| match &ex.answer {
@@ -330,11 +302,11 @@ pub(super) const ALL: &[Variable] = &[
             None => text(out, b"000"),
         },
     ),
-    plain("time_iso8601", "the local time in ISO 8601", |_, _, out| {
+    Variable::plain("time_iso8601", "the local time in ISO 8601", |_, _, out| {
         clock::append_time_iso8601(out);
         true
     }),
-    plain(
+    Variable::plain(
         "time_local",
         "the local time in the Common Log Format",
         |_, _, out| {

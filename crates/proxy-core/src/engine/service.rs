@@ -291,7 +291,11 @@ fn finish(exchange: &mut Exchange, response: &mut Response) {
             .fields
             .set("Keep-Alive", format!("timeout={}", promise.as_secs()));
     }
-    if exchange.request.connection.since.elapsed() > exchange.core().keepalive_time {
+    let request = &exchange.request;
+    let age = request
+        .received
+        .saturating_duration_since(request.connection.since);
+    if age > exchange.core().keepalive_time {
         response.ending.keep_alive = false;
     }
 }

@@ -16,10 +16,6 @@ use crate::feature::{Flow, Turn};
 use crate::server::{Content, Ending, Refusal, Response};
 
 /// Where a status leads.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "made once per request and moved on; a box would cost more than the move"
-)]
 pub(super) enum Diverted {
     /// To the page that `error_page` names, inside.
     Turn(Turn),

@@ -17,7 +17,31 @@ pub struct Variable {
     /// True when it reads the response's fields after the response was sent.
     pub needs_response_fields: bool,
     /// Appends the value; false when there is none (`-` in a log, empty elsewhere). Gets the rest of a family member's name.
-    pub eval: fn(&Exchange, &str, &mut Vec<u8>) -> bool,
+    pub eval: Eval,
+}
+
+/// What computes a variable, see [`Variable::eval`].
+type Eval = fn(&Exchange, &str, &mut Vec<u8>) -> bool;
+
+impl Variable {
+    /// One that stands alone and reads no fields of the response.
+    pub const fn plain(name: &'static str, doc: &'static str, eval: Eval) -> Self {
+        Self {
+            name,
+            family: false,
+            doc,
+            needs_response_fields: false,
+            eval,
+        }
+    }
+
+    /// A family that reads no fields of the response; `name` is what its members' names begin with.
+    pub const fn family(name: &'static str, doc: &'static str, eval: Eval) -> Self {
+        Self {
+            family: true,
+            ..Self::plain(name, doc, eval)
+        }
+    }
 }
 
 /// A variable as a compiled template refers to it.
@@ -26,7 +50,7 @@ pub enum VariableRef {
     /// One that is computed.
     Computed {
         /// Computes it.
-        eval: fn(&Exchange, &str, &mut Vec<u8>) -> bool,
+        eval: Eval,
         /// The rest of a family member's name, as its function wants it (fields: lower-case with dashes).
         rest: Box<str>,
     },

@@ -7,7 +7,7 @@ use http_wire::Known;
 use http_wire::conditional::ModifiedSince;
 use http_wire::fields::Fields;
 use http_wire::range::RangeLimits;
-use static_files::{Lookup, OpenError, Opened, Representation, Rules};
+use static_files::{Lookup, Metadata, OpenError, Opened, Plan, Representation, Root, Rules, Small};
 
 use crate::body::Body;
 use crate::engine::compile::Settling;
@@ -44,10 +44,45 @@ fn serve<'a>(_: &'a (), exchange: &'a mut Exchange) -> Try<'a> {
         return Try::Settled(Flow::status(StatusCode::METHOD_NOT_ALLOWED));
     }
     let place = exchange.place();
+    if let Some(small) = place.root.recall(&place.below) {
+        return Try::Settled(answer(exchange, Found::Small(small)));
+    }
     match place.root.open_with(&place.below, Lookup::Cached) {
         Err(error) if error.would_block() => Try::Waiting(Box::pin(serve_patiently(exchange))),
         Err(error) => refuse(exchange, error),
-        Ok(opened) => Try::Settled(answer(exchange, opened)),
+        Ok(opened) => {
+            let found = Found::of(opened, &place.root, &place.below);
+            Try::Settled(answer(exchange, found))
+        }
+    }
+}
+
+/// A file or directory, open, or small and at hand.
+enum Found {
+    Opened(Opened),
+    Small(Small),
+}
+
+impl Found {
+    fn of(opened: Opened, root: &Root, path: &[u8]) -> Self {
+        match root.remember(path, &opened) {
+            Some(small) => Self::Small(small),
+            None => Self::Opened(opened),
+        }
+    }
+
+    fn metadata(&self) -> &Metadata {
+        match self {
+            Self::Opened(opened) => opened.metadata(),
+            Self::Small(small) => small.metadata(),
+        }
+    }
+
+    fn into_body(self, plan: Plan) -> Body {
+        match self {
+            Self::Opened(opened) => plan.into_body(opened).into(),
+            Self::Small(small) => Body::Bytes(plan.into_bytes(&small)),
+        }
     }
 }
 
@@ -55,7 +90,7 @@ fn serve<'a>(_: &'a (), exchange: &'a mut Exchange) -> Try<'a> {
 async fn serve_patiently(exchange: &mut Exchange) -> Flow {
     let place = exchange.place().into_owned();
     match place.root.open(&place.below).await {
-        Ok(opened) => answer(exchange, opened),
+        Ok(opened) => answer(exchange, Found::of(opened, &place.root, &place.below)),
         Err(error) => match refuse(exchange, error) {
             Try::Settled(flow) => flow,
             Try::Waiting(waiting) => waiting.await,
@@ -63,8 +98,8 @@ async fn serve_patiently(exchange: &mut Exchange) -> Flow {
     }
 }
 
-fn answer(exchange: &Exchange, opened: Opened) -> Flow {
-    if opened.metadata().is_dir() {
+fn answer(exchange: &Exchange, found: Found) -> Flow {
+    if found.metadata().is_dir() {
         let mut path = exchange.uri.path.clone();
         path.push(b'/');
         return special::redirect(
@@ -91,7 +126,7 @@ fn answer(exchange: &Exchange, opened: Opened) -> Flow {
         entity_tags: core.etag,
     };
     let representation =
-        Representation::of(opened.metadata()).with_type(core.types.of(&exchange.uri.path));
+        Representation::of(found.metadata()).with_type(core.types.of(&exchange.uri.path));
     let unconditional = Fields::new();
     let head = &exchange.request.head;
     // The page of an error is sent as it is, whatever the request said about the resource that failed.
@@ -124,7 +159,7 @@ fn answer(exchange: &Exchange, opened: Opened) -> Flow {
     let body = if status == StatusCode::NOT_MODIFIED {
         Body::Empty
     } else {
-        Body::File(plan.into_body(opened))
+        found.into_body(plan)
     };
     Flow::Respond(exchange.response(status, fields, body))
 }

@@ -6,9 +6,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -89,8 +90,32 @@ impl Listener {
     /// # Errors
     /// Errors of the listening socket itself; it is of no use after them.
     pub async fn accept(&self) -> io::Result<Accepted> {
+        self.accept_after(|_| None).await
+    }
+
+    /// As [`Listener::accept`], but leaves a connection to others for a while: `pause` is told how long it has been waiting for
+    /// this listener, and says for how long it is to wait on before it is asked again. `None` takes it.
+    ///
+    /// # Errors
+    /// As [`Listener::accept`].
+    pub async fn accept_after(
+        &self,
+        pause: impl Fn(Duration) -> Option<Duration>,
+    ) -> io::Result<Accepted> {
+        let mut since = None;
         loop {
             let mut guard = self.socket.readable().await?;
+            let waited = since.map_or(Duration::ZERO, |since: Instant| since.elapsed());
+            if let Some(more) = pause(waited) {
+                since.get_or_insert_with(Instant::now);
+                tokio::time::sleep(more).await;
+                if !self.is_waited_at()? {
+                    since = None;
+                    guard.clear_ready();
+                }
+                continue;
+            }
+            since = None;
             match rustix::net::acceptfrom_with(
                 &self.socket,
                 SocketFlags::NONBLOCK | SocketFlags::CLOEXEC,
@@ -113,6 +138,12 @@ impl Listener {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Whether there is a connection to be accepted at this moment.
+    fn is_waited_at(&self) -> io::Result<bool> {
+        let mut listening = [PollFd::new(&self.socket, PollFlags::IN)];
+        Ok(retry_on_intr(|| poll(&mut listening, Some(&Timespec::default())))? > 0)
     }
 
     /// Accepts connections and serves each in a task of its own, until `drain` starts.

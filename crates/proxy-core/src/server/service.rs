@@ -157,6 +157,9 @@ pub struct Limits {
     pub keep_alive_requests: u64,
     /// The longest pause between two writes: nginx's `send_timeout`. Default 60 s.
     pub send_timeout: Duration,
+    /// Whether the connections of a thread that are ready at the same time make their responses first and write them then. For
+    /// services that never hold the thread. Default false: each response is written as soon as it is made.
+    pub writes_together: bool,
     /// Unread request content that is read and thrown away after a response to keep the connection, in bytes. Default 64 KiB.
     pub drain_bytes: u64,
     /// The longest time spent on it, and on `lingering_close`. Default 5 s.
@@ -172,6 +175,7 @@ impl Default for Limits {
             idle_grace: Duration::ZERO,
             keep_alive_requests: 1000,
             send_timeout: Duration::from_secs(60),
+            writes_together: false,
             drain_bytes: 64 * 1024,
             drain_timeout: Duration::from_secs(5),
         }

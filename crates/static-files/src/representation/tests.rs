@@ -18,6 +18,8 @@ fn metadata(len: u64, modified: i64) -> Metadata {
         len,
         modified,
         modified_nanos: 0,
+        changed: modified,
+        changed_nanos: 0,
         mode: 0,
         uid: 0,
         gid: 0,

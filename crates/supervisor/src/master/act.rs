@@ -1,5 +1,6 @@
 //! Carrying out what the fleet wants, and telling it what happened.
 
+use std::io;
 use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -9,7 +10,7 @@ use crate::channel::ChannelError;
 use crate::fleet::{Action, Generation, WorkerId};
 use crate::link::Report;
 use crate::reap::reap;
-use crate::{Death, Lane, Notice, Stuck};
+use crate::{Death, Exit, Lane, Notice, Stuck};
 
 /// Most ends of processes remembered that nobody has claimed yet.
 const UNCLAIMED_MAX: usize = 256;
@@ -177,23 +178,37 @@ impl Master {
         }
     }
 
-    /// Collects children that ended. What a worker said last is heard before its end.
-    pub(super) fn collect<P: Program>(&mut self, program: &mut P) {
+    /// Collects children that ended. What a worker said last is heard before its end, and so is what the program's sources say
+    /// before the end of a process that nobody knows yet: whoever forks workers tells of one before it lets it go on, so its
+    /// number is there by now, though it was not when this turn's waiting ended.
+    pub(super) fn collect<P: Program>(&mut self, program: &mut P) -> io::Result<()> {
+        let mut unknown = Vec::new();
         for (pid, exit) in reap() {
-            let Some(worker) = self.members.with_pid(pid) else {
-                if self.members.awaits_pid() {
-                    self.unclaimed.truncate(UNCLAIMED_MAX - 1);
-                    self.unclaimed.insert(0, (pid, exit));
-                }
-                program.on_child(pid, exit, self);
-                continue;
-            };
-            self.hear(worker, program);
-            self.fleet.exited(worker, exit, Instant::now());
+            match self.members.with_pid(pid) {
+                Some(worker) => self.bury(worker, exit, program),
+                None => unknown.push((pid, exit)),
+            }
+        }
+        if !unknown.is_empty() && self.members.awaits_pid() {
+            self.unclaimed.splice(0..0, unknown.iter().copied());
+            self.unclaimed.truncate(UNCLAIMED_MAX);
+            for number in self.ready_sources(program)? {
+                program.on_source(number, self);
+            }
+            unknown.retain(|gone| self.unclaimed.contains(gone));
+        }
+        for (pid, exit) in unknown {
+            program.on_child(pid, exit, self);
         }
         if !self.members.awaits_pid() {
             self.unclaimed.clear();
         }
+        Ok(())
+    }
+
+    fn bury<P: Program>(&mut self, worker: WorkerId, exit: Exit, program: &mut P) {
+        self.hear(worker, program);
+        self.fleet.exited(worker, exit, Instant::now());
     }
 
     /// Looks at the boards, as often as the policy wants.

@@ -91,7 +91,7 @@ impl Master {
             for number in ready.sources {
                 program.on_source(number, self);
             }
-            self.collect(program);
+            self.collect(program)?;
             self.look();
             let now = Instant::now();
             self.fleet.expire(now);
@@ -193,8 +193,13 @@ impl Master {
 
     /// The process of a worker that was to come [`Spawned::Later`] exists now.
     pub fn started(&mut self, worker: WorkerId, pid: Pid) {
+        let ended = self.unclaimed.iter().position(|(gone, _)| *gone == pid);
+        let ended = ended.map(|place| self.unclaimed.swap_remove(place).1);
         if !self.fleet.started(worker) {
-            let _ = kill_process(pid, Signal::KILL);
+            // The number of a process that was collected may be another's by now.
+            if ended.is_none() {
+                let _ = kill_process(pid, Signal::KILL);
+            }
             return;
         }
         if let Some(member) = self.members.get_mut(worker) {
@@ -207,8 +212,7 @@ impl Master {
                 generation,
             });
         }
-        if let Some(place) = self.unclaimed.iter().position(|(gone, _)| *gone == pid) {
-            let (_, exit) = self.unclaimed.swap_remove(place);
+        if let Some(exit) = ended {
             self.fleet.exited(worker, exit, Instant::now());
         }
     }

@@ -53,7 +53,8 @@ pub trait Program {
     fn on_disband(&mut self, _generation: Generation, _master: &mut Master) {}
 
     /// A child that is no worker (as far as is known) ended: a template, a new binary, an orphan. Compare the number
-    /// with those of your own; the end of a worker whose start was not reported yet is shown here too.
+    /// with those of your own. The end of a worker is shown here only when its start has not been reported, so tell of a
+    /// worker that comes [`Spawned::Later`] before it can do anything, its end included.
     fn on_child(&mut self, _pid: Pid, _exit: Exit, _master: &mut Master) {}
 
     /// Descriptors of the program's own to wait for, each with a number that [`Program::on_source`] gets.
@@ -97,7 +98,7 @@ pub struct SpawnOrder {
 pub enum Spawned {
     /// The process exists and is, or will become, a child of this one.
     Now(Pid),
-    /// [`Master::started`] or [`Master::spawn_failed`] will be called.
+    /// [`Master::started`] or [`Master::spawn_failed`] will be called. Hold the process back until its number has been sent.
     Later,
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use super::{Master, Program};
 use crate::fleet::WorkerId;
@@ -76,6 +76,21 @@ impl Master {
             }
         }
         Ok(ready)
+    }
+
+    /// Those of the program's sources that have something to say at this moment.
+    pub(super) fn ready_sources<P: Program>(&self, program: &P) -> io::Result<Vec<u64>> {
+        let sources = program.sources();
+        let mut fds: Vec<PollFd<'_>> = sources
+            .iter()
+            .map(|(_, fd)| PollFd::from_borrowed_fd(*fd, PollFlags::IN))
+            .collect();
+        retry_on_intr(|| poll(&mut fds, Some(&Timespec::default())))?;
+        let ready = sources.iter().zip(&fds);
+        Ok(ready
+            .filter(|(_, fd)| !fd.revents().is_empty())
+            .map(|((number, _), _)| *number)
+            .collect())
     }
 
     fn timeout<P: Program>(&self, program: &P) -> Option<Timespec> {

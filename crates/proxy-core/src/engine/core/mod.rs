@@ -2,16 +2,13 @@
 
 mod directives;
 mod error_pages;
+mod heads;
 mod types;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_wire::head::{
-    Handling, HeadLimits, HeadPolicy, HostRule, MethodCharacters, MethodRule, TargetRule,
-};
-use http_wire::{Known, KnownSet};
 use nginx_conf::{Fault, List, Setting};
 use static_files::{Symlinks, Types};
 
@@ -22,6 +19,7 @@ use crate::feature::{Directive, Feature};
 use crate::server::Limits;
 
 pub use error_pages::ErrorPage;
+use heads::Heads;
 
 /// The common settings of a location, as a feature whose handlers are none.
 pub struct Core;
@@ -129,19 +127,6 @@ pub struct Written {
     symlinks: Setting<Symlinks>,
     underscores_in_headers: Setting<bool>,
     ignore_invalid_headers: Setting<bool>,
-}
-
-#[derive(Clone, Debug)]
-struct Heads {
-    timeout: Duration,
-    line_bytes_max: u64,
-    buffers: (u64, u64),
-    keepalive_requests: u64,
-    lingering_time: Duration,
-    underscores: bool,
-    ignores_invalid: bool,
-    default_type: String,
-    type_lines: Option<Arc<types::TypeLines>>,
 }
 
 /// The `Server` field with `server_tokens on`.
@@ -338,81 +323,4 @@ impl Written {
                 .or_else(|| outer.and_then(|outer| outer.type_lines.clone())),
         }
     }
-}
-
-impl Heads {
-    /// The limits of connections whose default server this is.
-    fn limits(&self, keep_alive_timeout: Duration, send_timeout: Duration) -> Limits {
-        let (buffers, buffer_bytes) = (usize_of(self.buffers.0), usize_of(self.buffers.1));
-        let line = buffer_bytes.max(usize_of(self.line_bytes_max));
-        let head = HeadLimits {
-            line_bytes: line,
-            field_bytes: line,
-            fields: 1000,
-            head_bytes: buffer_bytes
-                .saturating_mul(buffers)
-                .saturating_add(usize_of(self.line_bytes_max)),
-            policy: self.policy(),
-        };
-        Limits {
-            head,
-            head_timeout: self.timeout,
-            keep_alive_timeout,
-            keep_alive_requests: self.keepalive_requests,
-            send_timeout,
-            drain_bytes: u64::MAX,
-            drain_timeout: self.lingering_time,
-            ..Limits::default()
-        }
-    }
-
-    /// How strictly heads are read: what nginx takes and RFC 9112 leaves open; what RFC 9112 forbids is refused.
-    fn policy(&self) -> HeadPolicy {
-        let unusual = if self.ignores_invalid {
-            Handling::Drop
-        } else {
-            Handling::Refuse
-        };
-        HeadPolicy {
-            bare_lf: true,
-            method: MethodRule {
-                characters: MethodCharacters::Capitals,
-                length_min: 1,
-                length_max: 8192,
-            },
-            target: TargetRule {
-                asterisk: false,
-                authority: false,
-                fragment: true,
-                non_ascii: true,
-                ..TargetRule::default()
-            },
-            minor_versions: true,
-            extra_spaces: true,
-            underscores: if self.underscores {
-                Handling::Keep
-            } else {
-                unusual
-            },
-            unusual_names: unusual,
-            drop_invalid_names: self.ignores_invalid,
-            control_bytes: true,
-            host: HostRule {
-                required: true,
-                checked: true,
-                empty: false,
-            },
-            single: KnownSet::of(&[
-                Known::Host,
-                Known::ContentLength,
-                Known::TransferEncoding,
-                Known::Range,
-                Known::Expect,
-            ]),
-        }
-    }
-}
-
-fn usize_of(bytes: u64) -> usize {
-    usize::try_from(bytes).unwrap_or(usize::MAX)
 }

@@ -224,9 +224,14 @@ impl<'a> Pass<'a> {
                 return self.nobody_left(exchange);
             };
             let meter = Arc::new(Meter::default());
+            let begun = if self.tried.is_empty() {
+                self.begun
+            } else {
+                Instant::now()
+            };
             exchange.attempts.push(Attempt {
                 peer: Asked::Peer(address.clone()),
-                begun: Instant::now(),
+                begun,
                 status: None,
                 connected: None,
                 head: None,
@@ -398,7 +403,7 @@ impl Kept {
             Self::Whole(Spooled::Empty) => Upload::Empty,
             Self::Whole(Spooled::Memory(bytes)) => Upload::Bytes(bytes.clone()),
             Self::Whole(spooled @ Spooled::File(..)) => match spooled.file_body()? {
-                Some(body) => Upload::Stream(Box::pin(Body::File(body))),
+                Some(body) => Upload::Stream(Box::pin(Body::from(body))),
                 None => Upload::Empty,
             },
             Self::Streaming(content) => content.take().map_or(Upload::Spent, Upload::Content),

@@ -10,34 +10,6 @@ use crate::engine::exchange::{Attempt, Exchange};
 use crate::engine::variables::Variable;
 use crate::server::Address;
 
-const fn plain(
-    name: &'static str,
-    doc: &'static str,
-    eval: fn(&Exchange, &str, &mut Vec<u8>) -> bool,
-) -> Variable {
-    Variable {
-        name,
-        family: false,
-        doc,
-        needs_response_fields: false,
-        eval,
-    }
-}
-
-const fn family(
-    name: &'static str,
-    doc: &'static str,
-    eval: fn(&Exchange, &str, &mut Vec<u8>) -> bool,
-) -> Variable {
-    Variable {
-        name,
-        family: true,
-        doc,
-        needs_response_fields: false,
-        eval,
-    }
-}
-
 /// The fields of the last response of an origin server, kept for `$upstream_http_…`.
 pub(super) struct OriginFields(pub(super) http_wire::Fields);
 
@@ -46,7 +18,7 @@ pub(super) struct ComputedHost(pub(super) String);
 
 /// All of them.
 pub(super) const ALL: &[Variable] = &[
-    plain(
+    Variable::plain(
         "proxy_host",
         "name and port of the origin server as proxy_pass names them",
         |ex, _, out| match host(ex) {
@@ -57,7 +29,7 @@ pub(super) const ALL: &[Variable] = &[
             None => false,
         },
     ),
-    plain(
+    Variable::plain(
         "proxy_port",
         "port of the origin server as proxy_pass names it, else 80",
         |ex, _, out| match host(ex) {
@@ -73,7 +45,7 @@ pub(super) const ALL: &[Variable] = &[
             None => false,
         },
     ),
-    plain(
+    Variable::plain(
         "proxy_add_x_forwarded_for",
         "X-Forwarded-For of the request with the client's address added",
         |ex, _, out| {
@@ -90,7 +62,7 @@ pub(super) const ALL: &[Variable] = &[
             }
         },
     ),
-    plain(
+    Variable::plain(
         "upstream_addr",
         "addresses of the peers that were asked",
         |ex, _, out| {
@@ -99,7 +71,7 @@ pub(super) const ALL: &[Variable] = &[
             })
         },
     ),
-    plain(
+    Variable::plain(
         "upstream_status",
         "statuses of the peers that were asked",
         |ex, _, out| {
@@ -109,22 +81,22 @@ pub(super) const ALL: &[Variable] = &[
             })
         },
     ),
-    plain(
+    Variable::plain(
         "upstream_connect_time",
         "seconds to a connection with each peer",
         |ex, _, out| attempts(ex, out, |attempt, out| seconds(attempt.connected, out)),
     ),
-    plain(
+    Variable::plain(
         "upstream_header_time",
         "seconds to the response head of each peer",
         |ex, _, out| attempts(ex, out, |attempt, out| seconds(attempt.head, out)),
     ),
-    plain(
+    Variable::plain(
         "upstream_response_time",
         "seconds to the end of the response of each peer",
         |ex, _, out| attempts(ex, out, |attempt, out| seconds(attempt.ended(), out)),
     ),
-    plain(
+    Variable::plain(
         "upstream_response_length",
         "bytes of content from each peer",
         |ex, _, out| {
@@ -133,7 +105,7 @@ pub(super) const ALL: &[Variable] = &[
             })
         },
     ),
-    plain(
+    Variable::plain(
         "upstream_bytes_received",
         "bytes from each peer",
         |ex, _, out| {
@@ -146,17 +118,17 @@ pub(super) const ALL: &[Variable] = &[
             })
         },
     ),
-    plain(
+    Variable::plain(
         "upstream_cache_status",
         "no value: nothing is cached",
         |_, _, _| false,
     ),
-    plain("upstream_bytes_sent", "bytes to each peer", |ex, _, out| {
+    Variable::plain("upstream_bytes_sent", "bytes to each peer", |ex, _, out| {
         attempts(ex, out, |attempt, out| {
             out.extend_from_slice(attempt.sent_bytes.to_string().as_bytes());
         })
     }),
-    family(
+    Variable::family(
         "upstream_http_",
         "one field of the origin server's response by name",
         |ex, name, out| {
@@ -168,7 +140,7 @@ pub(super) const ALL: &[Variable] = &[
                 .is_some()
         },
     ),
-    family(
+    Variable::family(
         "upstream_cookie_",
         "one cookie of the origin server's response by name",
         |ex, name, out| {

@@ -39,8 +39,9 @@ use super::service::{Limits, Outcome, Sent, Service};
 use crate::alarm::Alarm;
 use crate::output::Output;
 use crate::socket::Socket;
+use crate::turn;
 
-/// How long a connection that has not sent its first byte may go on to wait after a drain has started: its request may be on
+/// How long at least a connection that has not sent its first byte may go on to wait after a drain has started: its request may be on
 /// the way, and unlike that of a reused connection nobody would repeat it.
 const NEWCOMER_GRACE: Duration = Duration::from_millis(500);
 
@@ -183,7 +184,7 @@ impl Line {
         }
         if !*draining && self.drain.poll(cx).is_ready() {
             let grace = if self.is_newcomer() {
-                NEWCOMER_GRACE
+                NEWCOMER_GRACE.max(self.limits.idle_grace)
             } else {
                 self.limits.idle_grace
             };
@@ -292,6 +293,9 @@ impl<S: Service> Busy<S> {
 
     /// Writes everything out and reports it.
     async fn flush(&mut self, service: &S, line: &mut Line) -> Result<(), Failed> {
+        if line.limits.writes_together {
+            turn::others_first().await;
+        }
         let written = poll_fn(|cx| Poll::Ready(self.output.poll_flush(cx, &line.socket))).await;
         let result = match written {
             Poll::Ready(result) => result.map_err(|_| Failed::Gone),

@@ -20,7 +20,7 @@ use crate::server::service::{Outcome, Service};
 /// second call, `sendfile`, is cheaper.
 const FILE_COPY_MAX: u64 = 15 * 1024;
 /// Longest piece given to one `sendfile`, in bytes: so long does one download keep the thread from others.
-const SENDFILE_MAX: u64 = 512 * 1024;
+const SENDFILE_MAX: u64 = 2 * 1024 * 1024;
 /// A stream is asked for more until so many bytes wait to be written.
 const STREAM_GATHER: usize = 64 * 1024;
 

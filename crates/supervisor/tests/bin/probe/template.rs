@@ -1,5 +1,6 @@
 //! A process that forks workers on request. They are orphaned at once, so that they become children of the master.
 
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 
@@ -46,6 +47,9 @@ pub fn run(arguments: &[String]) -> i32 {
 }
 
 /// Gives the channel back in the template; in the worker, its exit code.
+///
+/// The worker goes on when the gate closes: by then the process between is collected, so that the master is its parent, and the
+/// master has been told its number.
 fn fork_worker(
     channel: Channel,
     fork: Fork,
@@ -53,30 +57,37 @@ fn fork_worker(
     listener: OwnedFd,
     manners: &str,
 ) -> Result<Channel, i32> {
+    let (mut gate, held) = std::io::pipe().unwrap();
+    let (mut number, mut telling) = std::io::pipe().unwrap();
     // SAFETY: the template has one thread.
     let middle = unsafe { libc::fork() };
     if middle > 0 {
+        drop(telling);
+        let mut pid = [0; size_of::<i32>()];
+        number.read_exact(&mut pid).unwrap();
         let mut status = 0;
         // SAFETY: waits for the child made above.
-        unsafe { libc::waitpid(middle, &mut status, 0) };
+        while unsafe { libc::waitpid(middle, &mut status, 0) } < 0 {}
+        let forked = Forked {
+            worker: fork.worker,
+            pid: i32::from_ne_bytes(pid),
+        };
+        // A master that is gone does not want to know.
+        let _ = channel.send(&forked, &[]);
+        drop(held);
         return Ok(channel);
     }
     // SAFETY: this process has one thread.
     let worker = unsafe { libc::fork() };
     if worker > 0 {
-        // A master that is gone does not want to know.
-        let _ = channel.send(
-            &Forked {
-                worker: fork.worker,
-                pid: worker,
-            },
-            &[],
-        );
+        let told = telling.write_all(&worker.to_ne_bytes());
         // SAFETY: ends the process between template and worker.
-        unsafe { libc::_exit(0) };
+        unsafe { libc::_exit(i32::from(told.is_err())) };
     }
+    drop((held, number, telling));
     // Open in the worker, it would hide the template's end from the master.
     drop(channel);
+    gate.read_to_end(&mut Vec::new()).unwrap();
     let link = Link::from_kit(kit).unwrap();
     Err(super::worker::run(
         link,

@@ -1,0 +1,152 @@
+//! Workers share the work: under a steady load none gets much more than its part.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Barrier};
+use std::thread;
+
+use support::Setup;
+use testkit::Address;
+use testkit::http::Client;
+
+const WORKERS: usize = 4;
+/// A part and a third of one.
+const MOST: f64 = 1.3;
+
+/// Tells its process after a moment of work, as a real page does.
+const WORKING_APP: &str = "
+import os
+
+def application(environ, start_response):
+    sum(range(20000))
+    text = str(os.getpid()).encode()
+    start_response('200 OK', [('Content-Length', str(len(text)))])
+    return [text]
+";
+
+/// Requests by worker.
+type Shares = BTreeMap<String, usize>;
+
+fn largest_share(shares: &Shares) -> f64 {
+    let all: usize = shares.values().sum();
+    let most = shares.values().max().copied().unwrap_or(0);
+    most as f64 * WORKERS as f64 / all as f64
+}
+
+/// `clients` at once, each in a thread of its own; the shares of all of them together.
+fn together(clients: usize, each: impl Fn(&Barrier) -> Shares + Send + Sync + 'static) -> Shares {
+    let (each, begin) = (Arc::new(each), Arc::new(Barrier::new(clients)));
+    let threads: Vec<_> = (0..clients)
+        .map(|_| {
+            let (each, begin) = (each.clone(), begin.clone());
+            thread::spawn(move || each(&begin))
+        })
+        .collect();
+    let mut shares = Shares::new();
+    for thread in threads {
+        for (worker, count) in thread.join().unwrap() {
+            *shares.entry(worker).or_default() += count;
+        }
+    }
+    shares
+}
+
+fn client(address: &Address) -> Client {
+    let mut client = Client::connect(address.clone()).unwrap();
+    client.wire().set_patience(support::PATIENCE);
+    client
+}
+
+/// Requests on one connection, and on another when that is closed after a response.
+struct Keeping {
+    address: Address,
+    open: Option<Client>,
+}
+
+impl Keeping {
+    fn ask(&mut self) -> String {
+        let mut client = self.open.take().unwrap_or_else(|| client(&self.address));
+        let answer = client.get("/").unwrap();
+        let closes = answer
+            .field("Connection")
+            .is_some_and(|value| value.eq_ignore_ascii_case("close"));
+        self.open = (!closes).then_some(client);
+        answer.text()
+    }
+
+    fn count(&mut self, requests: usize) -> Shares {
+        let mut shares = Shares::new();
+        for _ in 0..requests {
+            *shares.entry(self.ask()).or_default() += 1;
+        }
+        shares
+    }
+}
+
+fn check(arguments: &[&str]) {
+    let workers = WORKERS.to_string();
+    let server = Setup::new(WORKING_APP)
+        .args(&["--workers", &workers])
+        .args(arguments)
+        .start();
+    server.until("all workers", || {
+        (server.booted().len() == WORKERS).then_some(())
+    });
+    let address = server.socket();
+
+    let to = address.clone();
+    let shares = together(1, move |_| {
+        let mut shares = Shares::new();
+        for _ in 0..200 {
+            let worker = client(&to).get("/").unwrap().text();
+            *shares.entry(worker).or_default() += 1;
+        }
+        shares
+    });
+    assert!(largest_share(&shares) <= MOST, "one by one: {shares:?}");
+
+    let to = address.clone();
+    let shares = together(6, move |begin| {
+        begin.wait();
+        let mut shares = Shares::new();
+        for _ in 0..100 {
+            let worker = client(&to).get("/").unwrap().text();
+            *shares.entry(worker).or_default() += 1;
+        }
+        shares
+    });
+    assert!(
+        largest_share(&shares) <= MOST,
+        "a connection for each: {shares:?}"
+    );
+
+    let shares = together(8, move |begin| {
+        let mut keeping = Keeping {
+            address: address.clone(),
+            open: None,
+        };
+        begin.wait();
+        // Until the connections are where they stay.
+        keeping.count(100);
+        begin.wait();
+        let shares = keeping.count(100);
+        // Nobody leaves before the last: its place would be filled from the others.
+        begin.wait();
+        shares
+    });
+    assert!(
+        largest_share(&shares) <= MOST,
+        "kept connections: {shares:?}"
+    );
+}
+
+#[test]
+fn no_worker_gets_much_more_than_its_part() {
+    check(&[]);
+}
+
+#[test]
+fn nor_with_threads() {
+    check(&["--threads", "2"]);
+}

@@ -1,0 +1,269 @@
+//! Small files that a thread remembers for a moment, so that serving one again costs one system call instead of four.
+//!
+//! What is remembered is never believed: each request asks the file system (`fstatat`) whether the path still leads to the
+//! same inode with the same times, owner, mode and length. Three rules make that check as good as reading again:
+//!
+//! - A file whose status changed a moment ago is not remembered: clocks have a grain, and a second change within it would
+//!   look like none ([`RootOptions::settle_time`](crate::RootOptions::settle_time)).
+//! - Nothing is remembered for longer than [`SPAN`], because who writes through `mmap` changes no time until the kernel
+//!   writes back.
+//! - Only file systems of this machine count: those of a network tell the times they remember themselves.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::opened::{Metadata, Opened, SmallRead};
+
+/// Longest content that is remembered, in bytes.
+pub(crate) const CONTENT_MAX: usize = 16 * 1024;
+/// How long it is.
+const SPAN: Duration = Duration::from_secs(1);
+/// How much content a thread remembers of one [`SPAN`], in bytes; it holds at most that of two.
+const HELD_MAX: usize = 512 * 1024;
+/// How many files.
+const FILES_MAX: usize = 512;
+
+/// A small file as a whole: see [`Root::recall`](crate::Root::recall).
+#[derive(Clone, Debug)]
+pub struct Small {
+    pub(crate) metadata: Metadata,
+    pub(crate) content: Bytes,
+}
+
+impl Small {
+    /// The facts about it.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// All of its content.
+    pub fn content(&self) -> &Bytes {
+        &self.content
+    }
+}
+
+/// Which file: the number of its root, and the path below.
+#[derive(Clone, Copy)]
+pub(crate) struct Name<'a> {
+    pub root: u64,
+    pub path: &'a [u8],
+}
+
+struct Kept {
+    small: Small,
+    read_ms: u64,
+}
+
+/// What was read in one span.
+#[derive(Default)]
+struct Generation {
+    files: HashMap<Box<[u8]>, Kept>,
+    held: usize,
+}
+
+#[derive(Default)]
+struct Store {
+    young: Generation,
+    old: Generation,
+    young_since_ms: u64,
+    key: Vec<u8>,
+}
+
+thread_local! {
+    static STORE: RefCell<Store> = RefCell::default();
+    /// The device asked about last, and whether its file system is one of this machine.
+    static LOCAL: Cell<(u64, bool)> = const { Cell::new((0, false)) };
+}
+
+/// What is remembered under this name; whether it is still true is the caller's question.
+pub(crate) fn recall(name: Name<'_>, now_ms: u64) -> Option<Small> {
+    STORE.with_borrow_mut(|store| {
+        store.age(now_ms);
+        store.name(name);
+        let found = [&store.young, &store.old]
+            .into_iter()
+            .find_map(|generation| generation.files.get(&store.key[..]))?;
+        let age_ms = now_ms.saturating_sub(found.read_ms);
+        (u128::from(age_ms) < SPAN.as_millis()).then(|| found.small.clone())
+    })
+}
+
+/// Reads a file and remembers it, if it is one that can be.
+pub(crate) fn remember(
+    name: Name<'_>,
+    opened: &Opened,
+    settle_time: Duration,
+    now_ms: u64,
+) -> Option<Small> {
+    let metadata = *opened.metadata();
+    if !metadata.is_file()
+        || metadata.len > CONTENT_MAX as u64
+        || !is_settled(&metadata, settle_time)
+        || !is_local(opened)
+    {
+        return None;
+    }
+    let mut content = Vec::with_capacity(metadata.len as usize);
+    let Ok(SmallRead::Whole) = opened.read_small(CONTENT_MAX, &mut content) else {
+        return None;
+    };
+    let small = Small {
+        metadata,
+        content: content.into(),
+    };
+    STORE.with_borrow_mut(|store| {
+        store.age(now_ms);
+        store.name(name);
+        let kept = Kept {
+            small: small.clone(),
+            read_ms: now_ms,
+        };
+        store.young.keep(&store.key, kept);
+    });
+    Some(small)
+}
+
+impl Store {
+    fn age(&mut self, now_ms: u64) {
+        let span_ms = SPAN.as_millis() as u64;
+        let age_ms = now_ms.saturating_sub(self.young_since_ms);
+        if age_ms < span_ms {
+            return;
+        }
+        self.young_since_ms = now_ms;
+        std::mem::swap(&mut self.young, &mut self.old);
+        self.young.clear();
+        if age_ms >= 2 * span_ms {
+            self.old.clear();
+        }
+    }
+
+    fn name(&mut self, name: Name<'_>) {
+        self.key.clear();
+        self.key.extend_from_slice(&name.root.to_ne_bytes());
+        self.key.extend_from_slice(name.path);
+    }
+}
+
+impl Generation {
+    fn keep(&mut self, key: &[u8], kept: Kept) {
+        let len = kept.small.content.len();
+        if let Some(before) = self.files.remove(key) {
+            self.held -= before.small.content.len();
+        }
+        if self.files.len() < FILES_MAX && self.held + len <= HELD_MAX {
+            self.held += len;
+            self.files.insert(key.into(), kept);
+        }
+    }
+
+    fn clear(&mut self) {
+        self.files.clear();
+        self.held = 0;
+    }
+}
+
+/// Whether the last change of its status is so long ago that the next one will have another time.
+fn is_settled(metadata: &Metadata, settle_time: Duration) -> bool {
+    if settle_time.is_zero() {
+        return true;
+    }
+    let now = clock_gettime(ClockId::RealtimeCoarse);
+    let at = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+    let age = at(now.tv_sec, now.tv_nsec) - at(metadata.changed, metadata.changed_nanos.into());
+    u128::try_from(age).is_ok_and(|age| age >= settle_time.as_nanos())
+}
+
+/// Whether times and lengths come from the kernel that also changes them.
+fn is_local(opened: &Opened) -> bool {
+    let (asked, local) = LOCAL.get();
+    let dev = opened.metadata.dev;
+    if asked == dev {
+        return local;
+    }
+    let local = rustix::fs::fstatfs(opened.as_fd())
+        .is_ok_and(|found| LOCAL_TYPES.contains(&(found.f_type as u64 & 0xffff_ffff)));
+    LOCAL.set((dev, local));
+    local
+}
+
+/// The kernel's numbers of file systems that live on this machine alone (`linux/magic.h`).
+const LOCAL_TYPES: [u64; 10] = [
+    0xef53,      // ext2, ext3, ext4
+    0x5846_5342, // xfs
+    0x9123_683e, // btrfs
+    0x794c_7630, // overlay
+    0x0102_1994, // tmpfs
+    0x8584_58f6, // ramfs
+    0xf2f5_2010, // f2fs
+    0x2fc1_2fc1, // zfs
+    0x7371_7368, // squashfs
+    0xe0f5_e1e2, // erofs
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(len: usize, read_ms: u64) -> Kept {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "").unwrap();
+        let opened = Opened::from_file(std::fs::File::open(path).unwrap()).unwrap();
+        Kept {
+            small: Small {
+                metadata: *opened.metadata(),
+                content: vec![0; len].into(),
+            },
+            read_ms,
+        }
+    }
+
+    #[test]
+    fn what_is_held_is_bounded_and_counted() {
+        let mut generation = Generation::default();
+        for number in 0..2 * FILES_MAX as u32 {
+            generation.keep(&number.to_ne_bytes(), kept(100, 0));
+        }
+        assert_eq!(generation.files.len(), FILES_MAX);
+        generation.clear();
+        for number in 0..100u32 {
+            generation.keep(&number.to_ne_bytes(), kept(CONTENT_MAX, 0));
+        }
+        assert_eq!(generation.held, HELD_MAX);
+        generation.keep(&0u32.to_ne_bytes(), kept(1, 0));
+        assert_eq!(generation.held, HELD_MAX - CONTENT_MAX + 1);
+    }
+
+    #[test]
+    fn after_a_span_it_is_forgotten() {
+        let name = Name {
+            root: u64::MAX,
+            path: b"some/file",
+        };
+        let begin = 1_000_000;
+        STORE.with_borrow_mut(|store| {
+            store.age(begin);
+            store.name(name);
+            let key = store.key.clone();
+            store.young.keep(&key, kept(3, begin + 900));
+        });
+        for (now_ms, remembered) in [(900, true), (1500, true), (1899, true), (1900, false)] {
+            assert_eq!(
+                recall(name, begin + now_ms).is_some(),
+                remembered,
+                "{now_ms}"
+            );
+        }
+        assert!(recall(Name { root: 1, ..name }, begin + 950).is_none());
+        let _ = recall(name, begin + 10_000);
+        STORE.with_borrow(|store| {
+            assert!(store.young.files.is_empty() && store.old.files.is_empty());
+        });
+    }
+}
