@@ -9,15 +9,32 @@ use crate::workspace::{Profile, Workspace};
 
 const USAGE: &str = "usage: cargo xtask docs [--check]
 
-Builds edge and appserver and writes docs/directives.md and docs/settings.md from their tables.
+Builds edge and appserver and writes docs/directives.md, docs/settings.md, and what packaging/ has of them (the manual page,
+completion for shells) from their tables.
 
   --check  writes nothing; fails when a page is not what the program says
 ";
 
 /// A generated page: its path, the program that writes it and the option that makes it do so.
-const PAGES: [(&str, &str, &str); 2] = [
+const PAGES: [(&str, &str, &str); 6] = [
     ("docs/directives.md", "edge", "--directives"),
     ("docs/settings.md", "appserver", "--settings-reference"),
+    ("packaging/man/appserver.1", "appserver", "--man-page"),
+    (
+        "packaging/completions/appserver.bash",
+        "appserver",
+        "--completion bash",
+    ),
+    (
+        "packaging/completions/_appserver",
+        "appserver",
+        "--completion zsh",
+    ),
+    (
+        "packaging/completions/appserver.fish",
+        "appserver",
+        "--completion fish",
+    ),
 ];
 
 /// The command.
@@ -76,7 +93,7 @@ fn page(
     program: &str,
     option: &str,
 ) -> Result<String, String> {
-    let text = output(Command::new(workspace.program(profile, program)).arg(option))?;
+    let text = output(Command::new(workspace.program(profile, program)).args(option.split(' ')))?;
     if text.trim().is_empty() {
         return Err(format!("`{program} {option}` printed nothing"));
     }

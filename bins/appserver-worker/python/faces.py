@@ -1,25 +1,19 @@
 """What configuration files and hooks see of the server: `cfg`, `log`, `server`, `worker`, `req`, `resp`."""
 
-import logging
 import os
 import sys
-
-LEVELS = {
-    "critical": logging.CRITICAL,
-    "error": logging.ERROR,
-    "warning": logging.WARNING,
-    "info": logging.INFO,
-    "debug": logging.DEBUG,
-}
-
 
 class Config:
     """All settings by name, and hooks as functions."""
 
-    def __init__(self, settings, hooks):
+    def __init__(self, settings, hooks, application=None):
         self.__dict__.update(settings)
         self.__dict__.update(hooks)
         self.settings = settings
+        self.user = settings.get("user") if settings.get("user") is not None else os.geteuid()
+        self.group = settings.get("group") if settings.get("group") is not None else os.getegid()
+        self.proc_name = settings.get("proc_name") or application
+        self.default_proc_name = application
 
     @property
     def env(self):
@@ -33,15 +27,15 @@ class Config:
 
     @property
     def uid(self):
-        return self.user if self.user is not None else os.geteuid()
+        return self.user
 
     @property
     def gid(self):
-        return self.group if self.group is not None else os.getegid()
+        return self.group
 
     @property
     def address(self):
-        return list(self.bind or [])
+        return [parsed_address(text) for text in self.bind or []]
 
     @property
     def is_ssl(self):
@@ -62,87 +56,60 @@ class Config:
 
 KNOWN_ABSENT = {
     "bind": [],
+    "accesslog": None,
     "certfile": None,
     "chdir": None,
-    "group": None,
+    "disable_redirect_access_to_syslog": False,
+    "initgroups": False,
     "keyfile": None,
-    "proc_name": None,
+    "logger_class": None,
+    "logconfig": None,
+    "logconfig_dict": {},
+    "logconfig_json": None,
+    "loglevel": "info",
     "pythonpath": None,
     "raw_env": [],
+    "syslog": False,
     "threads": 1,
     "umask": 0,
-    "initgroups": False,
-    "user": None,
     "worker_class": "sync",
     "workers": 1,
 }
 
 
-class LogHandler(logging.Handler):
-    """Hands lines to the error log."""
-
-    def __init__(self, write):
-        super().__init__()
-        self._gunicorn = True
-        self._write = write
-        form = "%(asctime)s [%(process)d] [%(levelname)s] %(message)s"
-        self.setFormatter(logging.Formatter(form, "[%Y-%m-%d %H:%M:%S %z]"))
-
-    def emit(self, record):
-        try:
-            self._write(self.format(record) + "\n")
-        except Exception:
-            self.handleError(record)
-
-
-class Log:
-    """`server.log` and `worker.log`, above the logger `gunicorn.error`."""
-
-    def __init__(self, level, write):
-        self.error_log = logging.getLogger("gunicorn.error")
-        self.access_log = logging.getLogger("gunicorn.access")
-        self.error_log.propagate = self.access_log.propagate = False
-        self.error_log.setLevel(LEVELS.get(level.lower(), logging.INFO))
-        self.access_log.setLevel(logging.INFO)
-        for handler in [h for h in self.error_log.handlers if getattr(h, "_gunicorn", False)]:
-            self.error_log.removeHandler(handler)
-        self.error_log.addHandler(LogHandler(write))
-        self.loglevel = self.error_log.level
-
-    def critical(self, message, *args, **kwargs):
-        self.error_log.critical(message, *args, **kwargs)
-
-    def error(self, message, *args, **kwargs):
-        self.error_log.error(message, *args, **kwargs)
-
-    def warning(self, message, *args, **kwargs):
-        self.error_log.warning(message, *args, **kwargs)
-
-    def info(self, message, *args, **kwargs):
-        self.error_log.info(message, *args, **kwargs)
-
-    def debug(self, message, *args, **kwargs):
-        self.error_log.debug(message, *args, **kwargs)
-
-    def exception(self, message, *args, **kwargs):
-        self.error_log.exception(message, *args, **kwargs)
-
-    def log(self, level, message, *args, **kwargs):
-        if isinstance(level, str):
-            level = LEVELS.get(level.lower(), logging.INFO)
-        self.error_log.log(level, message, *args, **kwargs)
+def parsed_address(text):
+    """An address as gunicorn has it: `(host, port)`, the path of a unix socket, or the number of a descriptor."""
+    if text.startswith("fd://"):
+        return int(text[len("fd://") :])
+    if text.startswith("unix:"):
+        path = text[len("unix:") :]
+        return path[2:] if path.startswith("//") else path
+    text = text[len("tcp://") :] if text.startswith("tcp://") else text
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit():
+        host, port = text, "8000"
+    return host.strip("[]").lower() or "0.0.0.0", int(port)
 
 
 class Server:
     """What hooks get as `server`: the master, as far as Python can see it."""
 
+    WORKER_BOOT_ERROR = 3
+    APP_LOAD_ERROR = 4
+
     def __init__(self, cfg, log, pid):
         self.cfg, self.log, self.pid = cfg, log, pid
         self.num_workers = cfg.workers
         self.worker_age = 0
+        self.worker_class = cfg.worker_class
         self.timeout = getattr(cfg, "timeout", 30)
         self.proc_name = cfg.proc_name
+        self.master_name = "Master"
+        self.master_pid = self.reexec_pid = 0
+        self.systemd = False
+        self.pidfile = None
         self.address = cfg.address
+        self.app = None
         self.LISTENERS = []
         self.WORKERS = {}
 
@@ -158,11 +125,14 @@ class Worker:
         self.pid = "[booting]"
         self.ppid = server.pid
         self.cfg, self.log = server.cfg, server.log
-        self.timeout = server.timeout
+        self.timeout = server.timeout / 2
         self.sockets = []
         self.booted = self.aborted = False
         self.alive = True
         self.nr = 0
+        self.max_requests = getattr(server.cfg, "max_requests", 0) or sys.maxsize
+        self.tmp = None
+        self.reloader = None
         self.wsgi = self.app = None
 
     def __str__(self):
@@ -176,8 +146,17 @@ class Request:
         self.method, self.uri, self.path, self.query = method, uri, path, query
         self.version, self.scheme, self.headers = version, scheme, headers
         self.peer_addr = self.remote_addr = peer
-        self.fragment = ""
+        self.fragment = uri.partition("#")[2]
         self.trailers = []
+        self.body = self.proxy_protocol_info = None
+        self.req_number = 1
+
+    def should_close(self):
+        """Is the connection to end after the response?"""
+        for name, value in self.headers:
+            if name == "CONNECTION":
+                return value.lower().strip() == "close"
+        return self.version <= (1, 0)
 
 
 class Response:
@@ -186,6 +165,10 @@ class Response:
     def __init__(self, status, code, headers, sent):
         self.status, self.status_code, self.headers, self.sent = status, code, headers, sent
         self.headers_sent = True
+        self.must_close = self.upgrade = False
+        lengths = [value for name, value in headers if name.lower() == "content-length" and value.isdigit()]
+        self.response_length = int(lengths[0]) if lengths else None
+        self.chunked = self.response_length is None
 
 
 def set_title(title):

@@ -6,10 +6,14 @@ import signal
 import sys
 import traceback
 
-from viaduct_worker import native
+from datetime import timedelta
+
+from viaduct_worker import compat, native
 from viaduct_worker.application import AppImportError, Watcher, failing, load
-from viaduct_worker.config import Failure, plain, read, resolve_hooks
-from viaduct_worker.faces import Config, Log, Request, Response, Server, Worker, flush_standard_streams, set_title
+from viaduct_worker.config import Failure, named, plain, read, resolve_hooks, short_repr
+from viaduct_worker.faces import Config, Request, Response, Server, Worker, flush_standard_streams, set_title
+from viaduct_worker.compat import server_names
+from viaduct_worker.glogging import Logger, is_plain
 
 IGNORED = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "TTIN", "TTOU", "WINCH", "TSTP")
 
@@ -19,11 +23,14 @@ class State:
 
     raw = {}
     cfg = server = uri = application = worker = watcher = None
+    # Python's logging writes the lines of requests.
+    logs_requests = False
 
 
 def prepare():
     """Before the first order: what `python -c` leaves behind, and signals."""
     sys.path[:] = [path for path in sys.path if path]
+    compat.install()
     ignore_signals()
 
 
@@ -57,24 +64,55 @@ def settle(order):
     settings = order["settings"]
     try:
         hooks = resolve_hooks(State.raw, dict(native.HOOKS))
-        State.cfg = cfg = Config(settings, hooks)
+        State.uri = order["application"]
+        State.cfg = cfg = Config(objects(settings), hooks, State.uri)
         os.environ.update(cfg.env)
         # Programs ask this variable whether they run under gunicorn.
         os.environ["SERVER_SOFTWARE"] = "viaduct/%s (gunicorn)" % native.VERSION
         sys.argv[:] = order.get("arguments") or sys.argv
         enter(cfg)
-        log = Log(settings.get("loglevel", "info"), native.write_log)
+        log = logger_class(cfg.logger_class)(cfg)
     except Failure:
         raise
     except Exception as error:
         raise Failure("settle", "%s: %s" % (type(error).__name__, error), traceback.format_exc()) from None
     State.server = Server(cfg, log, os.getppid())
-    State.uri = order["application"]
-    set_title("gunicorn: template [%s]" % (cfg.proc_name or State.uri))
+    set_title("gunicorn: template [%s]" % cfg.proc_name)
     if settings.get("preload_app"):
         load_application(None)
         share_pages()
-    return {"answer": "settled"}
+    return {"answer": "settled", "python_logging": not is_plain(log)[0]}
+
+
+def objects(settings):
+    """The settings, with the objects of the configuration file where they have no other form."""
+    kept = dict(settings)
+    for name in ("logger_class", "logconfig_dict"):
+        raw = State.raw.get(name)
+        if raw is not None and not isinstance(raw, str) and kept.get(name) in (short_repr(raw), plain_or_none(raw)):
+            kept[name] = raw
+    return kept
+
+
+def plain_or_none(value):
+    try:
+        return plain(value)
+    except TypeError:
+        return None
+
+
+def logger_class(value):
+    """The class of `server.log`: a class, a function that gives one, or its dotted name."""
+    if callable(value) and not isinstance(value, type):
+        value = value()
+    if value in (None, "gunicorn.glogging.Logger", "egg:gunicorn#simple", "simple"):
+        return Logger
+    if isinstance(value, type):
+        return value
+    try:
+        return named(value)
+    except (AttributeError, ImportError, TypeError) as error:
+        raise Failure("settle", "Invalid value for logger_class: %s\n\nError: %s" % (value, error)) from None
 
 
 def enter(cfg):
@@ -126,6 +164,31 @@ def child_exit(order):
         worker.pid = order["pid"]
     worker.alive = False
     return call_hook(State.cfg, "child_exit", State.server, worker)
+
+
+def log_line(order):
+    """A line of the master's, for Python's logging. It has the master's process id."""
+    log = State.server.log
+
+    def of_master(record):
+        record.process = order["pid"]
+        return True
+
+    log.error_log.addFilter(of_master)
+    try:
+        log.log(order["level"], "%s", order["message"])
+    finally:
+        log.error_log.removeFilter(of_master)
+
+
+def python_logging():
+    """Whether Python's logging is to write what the master has to say."""
+    return not is_plain(State.server.log)[0]
+
+
+def reopen_files():
+    """Files that handlers of Python's logging write to were renamed."""
+    State.server.log.reopen_files()
 
 
 def call_hook(cfg, name, *arguments):
@@ -230,7 +293,7 @@ def boot():
     worker, cfg = State.worker, State.cfg
     log = worker.log
     handle_signals(worker)
-    set_title("gunicorn: worker [%s]" % (cfg.proc_name or State.uri))
+    set_title("gunicorn: worker [%s]" % cfg.proc_name)
     log.info("Booting worker with pid: %s", worker.pid)
     try:
         cfg.post_fork(State.server, worker)
@@ -322,12 +385,17 @@ def dump_stacks():
 
 
 def end_quickly(number, frame):
+    interrupted()
+    raise SystemExit(0)
+
+
+def interrupted():
+    """INT, QUIT, or the master's order; whichever comes first."""
     worker = State.worker
     if worker.alive:
         worker.alive = False
         native.end_quickly(0)
         guarded(worker.cfg.worker_int, "worker_int", worker)
-    raise SystemExit(0)
 
 
 def abort(number, frame):
@@ -374,22 +442,56 @@ def log_exception(message, error):
     State.worker.log.error("%s", message, exc_info=error)
 
 
+def way_of_lines():
+    """Whether the native side may write lines itself: those of errors, those of requests."""
+    errors, requests = is_plain(State.worker.log)
+    State.logs_requests = not requests
+    return errors, requests
+
+
 def surrounds():
-    """Whether the file has hooks around requests."""
-    return bool(State.raw.get("pre_request") or State.raw.get("post_request"))
+    """Whether something is to run around requests."""
+    return bool(State.raw.get("pre_request") or State.raw.get("post_request") or State.logs_requests)
 
 
 def before_request(*facts):
     worker = State.worker
     request = Request(*facts)
     worker.cfg.pre_request(worker, request)
+    worker.nr += 1
     return request
 
 
-def after_request(request, environ, *answer):
+def after_request(request, environ, microseconds, *answer):
     worker = State.worker
-    worker.nr += 1
+    response = Response(*answer)
+    if State.logs_requests:
+        log_request(worker, response, request, environ, microseconds)
     try:
-        worker.cfg.post_request(worker, request, environ, Response(*answer))
+        worker.cfg.post_request(worker, request, environ, response)
     except Exception:
         worker.log.exception("Exception in post_request hook")
+
+
+def refused_request(facts, microseconds, *answer):
+    """A line for a request that the application never saw."""
+    request = Request(*facts)
+    host, port = request.remote_addr or ("", "")
+    environ = {
+        "REQUEST_METHOD": request.method,
+        "RAW_URI": request.uri,
+        "PATH_INFO": request.path,
+        "QUERY_STRING": request.query,
+        "SERVER_PROTOCOL": "HTTP/%d.%d" % request.version,
+        "REMOTE_ADDR": host,
+        "REMOTE_PORT": str(port),
+    }
+    environ.update(("HTTP_" + name.replace("-", "_"), value) for name, value in request.headers)
+    log_request(State.worker, Response(*answer), request, environ, microseconds)
+
+
+def log_request(worker, response, request, environ, microseconds):
+    try:
+        worker.log.access(response, request, environ, timedelta(microseconds=microseconds))
+    except Exception:
+        worker.log.exception("Exception in the access log")

@@ -1,23 +1,32 @@
-//! The access log: gunicorn's `access_log_format`, compiled once; lines gathered and written when the thread has nothing else to do.
+//! The access log: lines gathered and written when the thread has nothing else to do.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use http_wire::Known;
 use http_wire::fields::Fields;
 use proxy_core::server::Address;
 use wsgi_bridge::Finished;
 
+pub(crate) use crate::access_format::Format;
+use crate::access_format::{Atom, Part};
 use crate::clock;
 use crate::logs::Sink;
+use crate::reports::reports;
 
 /// So much is gathered at most.
 const GATHERED: usize = 64 << 10;
 
 /// An access log.
 pub(crate) struct AccessLog {
-    sink: Sink,
+    /// `None` where there is syslog only.
+    sink: Option<Sink>,
+    to_syslog: bool,
+    /// The worker's age.
+    worker: u64,
     format: Format,
     state: Mutex<State>,
 }
@@ -31,165 +40,29 @@ struct State {
     peer: Option<(IpAddr, String)>,
 }
 
-/// A compiled format.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Format {
-    parts: Vec<Part>,
-    /// The environ values that it needs, in the order in which they are numbered.
-    pub environ: Vec<String>,
-    /// It needs the response's fields.
-    pub fields: bool,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Part {
-    Text(String),
-    Atom {
-        what: Atom,
-        width: usize,
-        left: bool,
-    },
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Atom {
-    Host,
-    Dash,
-    User,
-    Time,
-    RequestLine,
-    Status,
-    Method,
-    Path,
-    Query,
-    Protocol,
-    Bytes,
-    Referer,
-    UserAgent,
-    Seconds,
-    Microseconds,
-    Milliseconds,
-    DecimalSeconds,
-    Process,
-    RequestField(String),
-    ResponseField(String),
-    Environ(usize),
-}
-
-impl Format {
-    /// Reads a format: Python's `%(name)s`, with names of one letter, `{name}i`, `{name}o` and `{name}e`.
-    ///
-    /// # Errors
-    /// In words, with the place.
-    pub fn read(text: &str) -> Result<Self, String> {
-        let mut format = Self {
-            parts: Vec::new(),
-            environ: Vec::new(),
-            fields: false,
-        };
-        let mut rest = text;
-        while let Some(at) = rest.find('%') {
-            format.text(&rest[..at]);
-            let after = &rest[at + 1..];
-            if let Some(after) = after.strip_prefix('%') {
-                format.text("%");
-                rest = after;
-                continue;
-            }
-            let place = text.len() - rest.len() + at + 1;
-            let fault =
-                |what: &str| format!("access_log_format: {what} at character {place} of {text:?}");
-            let (name, after) = after
-                .strip_prefix('(')
-                .and_then(|inner| inner.split_once(')'))
-                .ok_or_else(|| fault("\"%\" without \"(name)\" (\"%%\" is a percent sign)"))?;
-            let digits = after
-                .find(|c: char| !matches!(c, '-' | '+' | ' ' | '#' | '0'..='9' | '.'))
-                .unwrap_or(after.len());
-            let (flags, after) = after.split_at(digits);
-            if !after.starts_with(['s', 'd', 'i', 'u', 'r', 'a']) {
-                return Err(fault(&format!(
-                    "\"%({name})\" is not followed by \"s\" or \"d\""
-                )));
-            }
-            let width = flags.trim_start_matches(['-', '+', ' ', '#', '0']);
-            let width = width
-                .split('.')
-                .next()
-                .unwrap_or_default()
-                .parse()
-                .unwrap_or(0);
-            let what = format.atom(name);
-            format.parts.push(Part::Atom {
-                what,
-                width,
-                left: flags.contains('-'),
-            });
-            rest = &after[1..];
-        }
-        format.text(rest);
-        Ok(format)
-    }
-
-    fn text(&mut self, text: &str) {
-        match self.parts.last_mut() {
-            _ if text.is_empty() => {}
-            Some(Part::Text(before)) => before.push_str(text),
-            _ => self.parts.push(Part::Text(text.to_owned())),
-        }
-    }
-
-    /// The atom of a name; a name that does not exist is a dash, as with gunicorn.
-    fn atom(&mut self, name: &str) -> Atom {
-        let inner = |letter: &str| {
-            let name = name.strip_prefix('{')?;
-            let (name, kind) = name.split_at_checked(name.len().checked_sub(2)?)?;
-            (kind.strip_prefix('}')?.eq_ignore_ascii_case(letter)).then(|| name.to_owned())
-        };
-        if let Some(field) = inner("i") {
-            return Atom::RequestField(field);
-        }
-        if let Some(field) = inner("o") {
-            self.fields = true;
-            return Atom::ResponseField(field);
-        }
-        if let Some(key) = inner("e") {
-            self.environ.push(key);
-            return Atom::Environ(self.environ.len() - 1);
-        }
-        match name {
-            "h" => Atom::Host,
-            "u" => Atom::User,
-            "t" => Atom::Time,
-            "r" => Atom::RequestLine,
-            "s" => Atom::Status,
-            "m" => Atom::Method,
-            "U" => Atom::Path,
-            "q" => Atom::Query,
-            "H" => Atom::Protocol,
-            "b" | "B" => Atom::Bytes,
-            "f" => Atom::Referer,
-            "a" => Atom::UserAgent,
-            "T" => Atom::Seconds,
-            "D" => Atom::Microseconds,
-            "M" => Atom::Milliseconds,
-            "L" => Atom::DecimalSeconds,
-            "p" => Atom::Process,
-            _ => Atom::Dash,
-        }
-    }
-}
-
 impl AccessLog {
-    /// A log at this path; `-` is standard output.
+    /// A log at this path (`-` is standard output, `None` no file), in syslog too where that is asked for.
     ///
     /// # Errors
     /// The system's; the message names the file.
-    pub fn open(path: &str, format: Format) -> std::io::Result<Self> {
-        let sink = Sink::new(1);
-        sink.open(path)?;
+    pub fn open(
+        path: Option<&str>,
+        to_syslog: bool,
+        format: Format,
+        worker: u64,
+    ) -> std::io::Result<Self> {
+        let sink = match path {
+            Some(path) => {
+                let sink = Sink::new(1);
+                sink.open(path)?;
+                Some(sink)
+            }
+            None => None,
+        };
         Ok(Self {
             sink,
+            to_syslog,
+            worker,
             format,
             state: Mutex::default(),
         })
@@ -204,6 +77,12 @@ impl AccessLog {
     pub fn line(&self, finished: &Finished<'_>) {
         let mut state = self.state();
         let State { lines, clock, peer } = &mut *state;
+        let begin = lines.len();
+        let writer = Writer {
+            finished,
+            worker: self.worker,
+            json: self.format.json,
+        };
         for part in &self.format.parts {
             match part {
                 Part::Text(text) => lines.push_str(text),
@@ -212,7 +91,7 @@ impl AccessLog {
                     match what {
                         Atom::Host => write_peer(&finished.facts.connection.peer, peer, lines),
                         Atom::Time => write_time(clock, lines),
-                        _ => write_atom(what, finished, lines),
+                        _ => writer.atom(what, lines),
                     }
                     if *width > 0 {
                         pad(lines, start, *width, *left);
@@ -220,8 +99,26 @@ impl AccessLog {
                 }
             }
         }
-        lines.push('\n');
-        if lines.len() >= GATHERED {
+        self.end_line(state, begin);
+    }
+
+    /// Adds a line that Python made.
+    pub fn whole_line(&self, line: &str) {
+        let mut state = self.state();
+        let begin = state.lines.len();
+        state.lines.push_str(line);
+        self.end_line(state, begin);
+    }
+
+    fn end_line(&self, mut state: MutexGuard<'_, State>, begin: usize) {
+        if let (true, Some(reports)) = (self.to_syslog, reports()) {
+            reports.access_to_syslog(&state.lines[begin..]);
+        }
+        match self.sink {
+            None => state.lines.truncate(begin),
+            Some(_) => state.lines.push('\n'),
+        }
+        if state.lines.len() >= GATHERED {
             self.write_out(state);
         }
     }
@@ -240,11 +137,13 @@ impl AccessLog {
     /// As [`AccessLog::open`].
     pub fn reopen(&self) -> std::io::Result<()> {
         self.flush();
-        self.sink.reopen()
+        self.sink.as_ref().map_or(Ok(()), Sink::reopen)
     }
 
     fn write_out(&self, mut state: MutexGuard<'_, State>) {
-        self.sink.write(state.lines.as_bytes());
+        if let Some(sink) = &self.sink {
+            sink.write(state.lines.as_bytes());
+        }
         state.lines.clear();
     }
 
@@ -272,94 +171,149 @@ fn write_time(clock: &mut (i64, String), out: &mut String) {
     out.push_str(&clock.1);
 }
 
-fn write_atom(atom: &Atom, finished: &Finished<'_>, out: &mut String) {
-    let head = &finished.facts.head;
-    let written = match atom {
-        // Those that remember are written elsewhere.
-        Atom::Host | Atom::Time => Ok(()),
-        Atom::Dash => out.write_str("-"),
-        Atom::User => out.write_str(user(&head.fields).as_deref().unwrap_or("-")),
-        Atom::RequestLine => {
-            out.push_str(head.method.as_str());
-            out.push(' ');
-            escaped(head.target.as_bytes(), out);
-            out.push(' ');
-            out.write_str(head.version.as_str())
-        }
-        Atom::Status => out.write_str(itoa::Buffer::new().format(finished.status.as_u16())),
-        Atom::Method => out.write_str(head.method.as_str()),
-        Atom::Path => {
-            escaped(&wsgi_bridge::percent_decoded(head.target.path()), out);
-            Ok(())
-        }
-        Atom::Query => {
-            escaped(head.target.query().unwrap_or_default(), out);
-            Ok(())
-        }
-        Atom::Protocol => out.write_str(head.version.as_str()),
-        Atom::Bytes => out.write_str(itoa::Buffer::new().format(finished.content_bytes)),
-        Atom::Referer => field(&head.fields, Known::Referer, out),
-        Atom::UserAgent => field(&head.fields, Known::UserAgent, out),
-        Atom::Seconds => write!(out, "{}", finished.took().as_secs()),
-        Atom::Microseconds => write!(out, "{}", finished.took().as_micros()),
-        Atom::Milliseconds => write!(out, "{}", finished.took().as_millis()),
-        Atom::DecimalSeconds => write!(
-            out,
-            "{}.{:06}",
-            finished.took().as_secs(),
-            finished.took().subsec_micros()
-        ),
-        Atom::Process => write!(out, "<{}>", std::process::id()),
-        Atom::RequestField(name) => field(&head.fields, name.as_str(), out),
-        Atom::ResponseField(name) => match finished.fields {
-            Some(fields) => field(fields, name.as_str(), out),
-            None => out.write_str("-"),
-        },
-        Atom::Environ(number) => match finished.environ.get(*number) {
-            Some(Some(value)) => {
-                escaped_text(value.chars(), out);
+/// What the atoms of a line are taken from.
+struct Writer<'a> {
+    finished: &'a Finished<'a>,
+    worker: u64,
+    json: bool,
+}
+
+impl Writer<'_> {
+    fn atom(&self, atom: &Atom, out: &mut String) {
+        let (finished, head) = (self.finished, &self.finished.facts.head);
+        let took = || finished.took();
+        let written = match atom {
+            // Those that remember are written elsewhere.
+            Atom::Host | Atom::Time => Ok(()),
+            Atom::Dash => out.write_str("-"),
+            Atom::User => {
+                match user(&head.fields) {
+                    Some(name) => self.escaped_text(name.chars(), out),
+                    None => out.push('-'),
+                }
                 Ok(())
             }
-            _ => out.write_str("-"),
-        },
-    };
-    debug_assert!(written.is_ok(), "writing to a string");
-}
+            Atom::RequestLine => {
+                out.push_str(head.method.as_str());
+                out.push(' ');
+                self.escaped(head.target.as_bytes(), out);
+                out.push(' ');
+                out.write_str(head.version.as_str())
+            }
+            Atom::Status => out.write_str(itoa::Buffer::new().format(finished.status.as_u16())),
+            Atom::Method => out.write_str(head.method.as_str()),
+            Atom::Path => {
+                self.escaped(&wsgi_bridge::percent_decoded(head.target.path()), out);
+                Ok(())
+            }
+            Atom::Query => {
+                self.escaped(head.target.query().unwrap_or_default(), out);
+                Ok(())
+            }
+            Atom::Protocol => out.write_str(head.version.as_str()),
+            Atom::Bytes => out.write_str(itoa::Buffer::new().format(finished.content_bytes)),
+            Atom::Referer => self.field(&head.fields, Known::Referer, out),
+            Atom::UserAgent => self.field(&head.fields, Known::UserAgent, out),
+            Atom::Seconds => write!(out, "{}", took().as_secs()),
+            Atom::Microseconds => write!(out, "{}", took().as_micros()),
+            Atom::Milliseconds => write!(out, "{}", took().as_millis()),
+            Atom::DecimalSeconds => decimal_seconds(took().as_micros() as u64, out),
+            Atom::QueueTime => decimal_seconds(finished.facts.queue_us(), out),
+            Atom::WorkerId => write!(out, "{}", self.worker),
+            Atom::RequestId => match head.fields.get("X-Request-Id") {
+                Some(id) => {
+                    self.escaped(id, out);
+                    Ok(())
+                }
+                None => {
+                    let _ = write!(out, "{:x}-", std::process::id());
+                    write!(out, "{:x}", next_number())
+                }
+            },
+            Atom::Process => write!(out, "<{}>", std::process::id()),
+            Atom::RequestField(name) => self.field(&head.fields, name.as_str(), out),
+            Atom::ResponseField(name) => match finished.fields {
+                Some(fields) => self.field(fields, name.as_str(), out),
+                None => out.write_str("-"),
+            },
+            Atom::Environ(number) => match finished.environ.get(*number) {
+                Some(Some(value)) => {
+                    self.escaped_text(value.chars(), out);
+                    Ok(())
+                }
+                _ => out.write_str("-"),
+            },
+        };
+        debug_assert!(written.is_ok(), "writing to a string");
+    }
 
-/// A field's value, the last one where there are several; a dash where there is none.
-fn field(
-    fields: &Fields,
-    name: impl http_wire::fields::Name,
-    out: &mut String,
-) -> std::fmt::Result {
-    match fields.get_all(name).last() {
-        Some(value) => {
-            escaped(value, out);
-            Ok(())
+    /// A field's value, the last one where there are several; a dash where there is none.
+    fn field(
+        &self,
+        fields: &Fields,
+        name: impl http_wire::fields::Name,
+        out: &mut String,
+    ) -> std::fmt::Result {
+        match fields.get_all(name).last() {
+            Some(value) => {
+                self.escaped(value, out);
+                Ok(())
+            }
+            None => out.write_str("-"),
         }
-        None => out.write_str("-"),
     }
-}
 
-/// Latin-1 bytes as text that can stand between quotes.
-fn escaped(bytes: &[u8], out: &mut String) {
-    let plain = |&byte: &u8| matches!(byte, b' '..=b'~') && byte != b'"';
-    if bytes.iter().all(plain)
-        && let Ok(text) = std::str::from_utf8(bytes)
-    {
-        return out.push_str(text);
+    /// Latin-1 bytes as text that can stand between quotes.
+    fn escaped(&self, bytes: &[u8], out: &mut String) {
+        let plain = |&byte: &u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+        if bytes.iter().all(plain)
+            && let Ok(text) = std::str::from_utf8(bytes)
+        {
+            return out.push_str(text);
+        }
+        self.escaped_text(bytes.iter().map(|&byte| char::from(byte)), out);
     }
-    escaped_text(bytes.iter().map(|&byte| char::from(byte)), out);
-}
 
-fn escaped_text(text: impl Iterator<Item = char>, out: &mut String) {
-    for character in text {
-        match character {
-            '"' => out.push_str("\\\""),
-            control if control.is_control() => drop(write!(out, "\\x{:02x}", u32::from(control))),
-            other => out.push(other),
+    fn escaped_text(&self, text: impl Iterator<Item = char>, out: &mut String) {
+        for character in text {
+            match character {
+                '"' => out.push_str("\\\""),
+                '\\' if self.json => out.push_str("\\\\"),
+                control if control.is_control() => {
+                    let written = if self.json {
+                        write!(out, "\\u{:04x}", u32::from(control))
+                    } else {
+                        write!(out, "\\x{:02x}", u32::from(control))
+                    };
+                    debug_assert!(written.is_ok(), "writing to a string");
+                }
+                other => out.push(other),
+            }
         }
     }
+}
+
+fn decimal_seconds(microseconds: u64, out: &mut String) -> std::fmt::Result {
+    write!(
+        out,
+        "{}.{:06}",
+        microseconds / 1_000_000,
+        microseconds % 1_000_000
+    )
+}
+
+/// Numbers that no other request of this process has: they begin with the time.
+fn next_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    if number > 0 {
+        return number;
+    }
+    let start = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(1, |since| since.as_micros() as u64);
+    NEXT.fetch_add(start, Ordering::Relaxed);
+    start
 }
 
 fn pad(lines: &mut String, start: usize, width: usize, left: bool) {
@@ -382,12 +336,8 @@ fn user(fields: &Fields) -> Option<String> {
         .iter()
         .position(|&byte| byte == b':')
         .unwrap_or(decoded.len());
-    let mut name = String::new();
-    escaped_text(
-        std::str::from_utf8(&decoded[..end]).ok()?.chars(),
-        &mut name,
-    );
-    Some(name).filter(|name| !name.is_empty())
+    let name = std::str::from_utf8(&decoded[..end]).ok()?;
+    Some(name.to_owned()).filter(|name| !name.is_empty())
 }
 
 /// Base64 (RFC 4648 §4), with or without its padding.

@@ -30,6 +30,21 @@ pub(crate) fn access_form(seconds: i64) -> String {
     )
 }
 
+/// `[2026-11-20 15:44:29 +0000]`, the form of error logs.
+pub(crate) fn error_form(seconds: i64) -> String {
+    let time = local(seconds);
+    format!(
+        "[{:04}-{:02}-{:02} {:02}:{:02}:{:02} {}]",
+        time.tm_year + 1900,
+        time.tm_mon + 1,
+        time.tm_mday,
+        time.tm_hour,
+        time.tm_min,
+        time.tm_sec,
+        offset(time.tm_gmtoff)
+    )
+}
+
 fn offset(seconds: i64) -> String {
     let sign = if seconds < 0 { '-' } else { '+' };
     let minutes = seconds.abs() / 60;

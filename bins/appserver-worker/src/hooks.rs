@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use appserver_protocol::tally;
 use http_wire::Version;
 use proxy_core::server::Address;
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyString};
+use pyo3::types::{PyList, PyString, PyTuple};
 use supervisor::{Board, Counter};
 use wsgi_bridge::{Done, Facts, Finished, Hooks, Level};
 
-use crate::access::AccessLog;
+use crate::access::{AccessLog, Format};
 use crate::peers::Peers;
+use crate::reports::{Reports, reports};
 
 /// Longest note about a running request.
 const NOTE: usize = supervisor::board::NOTE_MAX;
@@ -23,35 +25,36 @@ pub(crate) struct WorkerHooks {
     access: Option<Arc<AccessLog>>,
     /// `viaduct_worker.template`.
     python: Py<PyModule>,
-    threshold: Level,
+    /// Python's logging is to write lines: of errors, of requests.
+    python_errors: bool,
+    python_requests: bool,
+    notes_queue_time: bool,
+    counts: bool,
     surrounds: bool,
     requests: AtomicU64,
 }
 
 impl WorkerHooks {
     pub fn new(
-        py: Python<'_>,
         board: Arc<Board>,
         peers: Arc<Peers>,
         access: Option<Arc<AccessLog>>,
         python: &Bound<'_, PyModule>,
-        loglevel: &str,
+        counts: bool,
     ) -> PyResult<Self> {
-        let _ = py;
-        let threshold = match loglevel.to_ascii_lowercase().as_str() {
-            "debug" => Level::Debug,
-            "warning" => Level::Warning,
-            "error" => Level::Error,
-            "critical" => Level::Critical,
-            _ => Level::Info,
-        };
+        let (errors, requests): (bool, bool) = python.call_method0("way_of_lines")?.extract()?;
         let surrounds = python.call_method0("surrounds")?.extract()?;
+        let format = access.as_ref().map(|access| access.format());
         Ok(Self {
             board,
+            notes_queue_time: counts || format.is_some_and(Format::needs_queue_time),
+            counts,
+            // Python makes these lines itself then.
+            access: access.filter(|_| requests),
             peers,
-            access,
             python: python.clone().unbind(),
-            threshold,
+            python_errors: !errors,
+            python_requests: !requests,
             surrounds,
             requests: AtomicU64::new(0),
         })
@@ -65,18 +68,17 @@ impl WorkerHooks {
 
 impl Hooks for WorkerHooks {
     fn log(&self, level: Level, message: &str) {
-        if level < self.threshold {
+        let level = reported(level);
+        let Some(reports) = reports() else { return };
+        if level < reports.threshold() && !self.python_errors {
             return;
         }
-        let number = match level {
-            Level::Debug => 10,
-            Level::Info => 20,
-            Level::Warning => 30,
-            Level::Error => 40,
-            Level::Critical => 50,
-        };
+        if !self.python_errors {
+            return reports.line(level, message);
+        }
         Python::attach(|py| {
-            if let Err(error) = self.python.bind(py).call_method1("log", (number, message)) {
+            let line = (level.number(), message);
+            if let Err(error) = self.python.bind(py).call_method1("log", line) {
                 error.write_unraisable(py, None);
             }
         });
@@ -108,6 +110,9 @@ impl Hooks for WorkerHooks {
         let rest = target.len().min(NOTE - start);
         note[start..start + rest].copy_from_slice(&target[..rest]);
         self.board.lane(slot).begin(&note[..start + rest]);
+        if self.notes_queue_time {
+            facts.note_queue_time();
+        }
         self.peers.began();
     }
 
@@ -125,31 +130,7 @@ impl Hooks for WorkerHooks {
     }
 
     fn before(&self, py: Python<'_>, facts: &Facts) -> PyResult<Option<Py<PyAny>>> {
-        let head = &facts.head;
-        let latin1 = |bytes: &[u8]| {
-            bytes
-                .iter()
-                .map(|&byte| char::from(byte))
-                .collect::<String>()
-        };
-        let version = (1, u8::from(head.version == Version::Http11));
-        let scheme = if facts.secure { "https" } else { "http" };
-        let peer = match &facts.connection.peer {
-            Address::Inet(peer) => (peer.ip().to_string(), peer.port())
-                .into_pyobject(py)?
-                .into_any(),
-            Address::Unix(_) => PyString::new(py, "").into_any(),
-        };
-        let request = (
-            head.method.as_str(),
-            latin1(head.target.as_bytes()),
-            latin1(head.target.path()),
-            latin1(head.target.query().unwrap_or_default()),
-            version,
-            scheme,
-            peer,
-            wsgi_bridge::headers(py, &head.fields)?,
-        );
+        let request = request(py, facts)?;
         Ok(Some(
             self.python
                 .bind(py)
@@ -161,26 +142,18 @@ impl Hooks for WorkerHooks {
     fn after(
         &self,
         py: Python<'_>,
-        _facts: &Facts,
+        facts: &Facts,
         request: Option<Py<PyAny>>,
         done: &Done<'_, '_>,
     ) {
         let call = || -> PyResult<()> {
-            let headers = match done.fields {
-                Some(fields) => response_headers(py, fields)?,
-                None => PyList::empty(py),
-            };
-            let status = format!(
-                "{} {}",
-                done.status.as_u16(),
-                done.status.canonical_reason().unwrap_or_default()
-            );
             let answer = (
                 request,
                 done.environ,
-                status.trim_end(),
+                facts.received.elapsed().as_micros() as u64,
+                status_line(done.status),
                 done.status.as_u16(),
-                headers,
+                response_headers(py, done.fields)?,
                 done.produced_bytes,
             );
             self.python
@@ -201,10 +174,108 @@ impl Hooks for WorkerHooks {
         if finished.status.is_server_error() {
             lane.add(Counter::Failed, 1);
         }
+        if self.counts {
+            self.count(finished);
+        }
         if let Some(access) = &self.access {
             access.line(finished);
         }
+        if let Some(statsd) = reports().and_then(Reports::statsd) {
+            statsd.request(finished.status.as_u16(), finished.took());
+        }
+        // What the application had to do with was logged when it was done.
+        if self.python_requests && !matches!(finished.environ.first(), Some(Some(_))) {
+            Python::attach(|py| {
+                if let Err(error) = self.log_refused(py, finished) {
+                    error.write_unraisable(py, None);
+                }
+            });
+        }
     }
+}
+
+impl WorkerHooks {
+    fn log_refused(&self, py: Python<'_>, finished: &Finished<'_>) -> PyResult<()> {
+        let arguments = (
+            request(py, finished.facts)?,
+            finished.took().as_micros() as u64,
+            status_line(finished.status),
+            finished.status.as_u16(),
+            response_headers(py, finished.fields)?,
+            finished.content_bytes,
+        );
+        let python = self.python.bind(py);
+        python.call_method1("refused_request", arguments).map(drop)
+    }
+
+    /// Counts a request for the metrics.
+    fn count(&self, finished: &Finished<'_>) {
+        let lane = self.board.lane(0);
+        let took = finished.took().as_micros() as u64;
+        lane.tally(tally::LATENCY + tally::bucket(&tally::LATENCY_US, took), 1);
+        lane.tally(tally::LATENCY_SUM, took);
+        let waited = finished.facts.queue_us();
+        if waited > 0 {
+            lane.tally(tally::QUEUE + tally::bucket(&tally::QUEUE_US, waited), 1);
+            lane.tally(tally::QUEUE_SUM, waited);
+        }
+        let kind = usize::from(finished.status.as_u16() / 100);
+        if (1..=tally::STATUS_KINDS).contains(&kind) {
+            lane.tally(tally::STATUS + kind - 1, 1);
+        }
+    }
+
+    /// Does Python's logging write the lines of requests?
+    pub fn python_requests(&self) -> bool {
+        self.python_requests
+    }
+}
+
+fn reported(level: Level) -> appserver_reports::Level {
+    match level {
+        Level::Debug => appserver_reports::Level::Debug,
+        Level::Info => appserver_reports::Level::Info,
+        Level::Warning => appserver_reports::Level::Warning,
+        Level::Error => appserver_reports::Level::Error,
+        Level::Critical => appserver_reports::Level::Critical,
+    }
+}
+
+fn status_line(status: http::StatusCode) -> String {
+    let reason = status.canonical_reason().unwrap_or_default();
+    format!("{} {reason}", status.as_u16())
+        .trim_end()
+        .to_owned()
+}
+
+/// The arguments of Python's `Request`.
+fn request<'py>(py: Python<'py>, facts: &Facts) -> PyResult<Bound<'py, PyTuple>> {
+    let head = &facts.head;
+    let latin1 = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .map(|&byte| char::from(byte))
+            .collect::<String>()
+    };
+    let version = (1, u8::from(head.version == Version::Http11));
+    let scheme = if facts.secure { "https" } else { "http" };
+    let peer = match &facts.connection.peer {
+        Address::Inet(peer) => (peer.ip().to_string(), peer.port())
+            .into_pyobject(py)?
+            .into_any(),
+        Address::Unix(_) => PyString::new(py, "").into_any(),
+    };
+    (
+        head.method.as_str(),
+        latin1(head.target.as_bytes()),
+        latin1(head.target.path()),
+        latin1(head.target.query().unwrap_or_default()),
+        version,
+        scheme,
+        peer,
+        wsgi_bridge::headers(py, &head.fields)?,
+    )
+        .into_pyobject(py)
 }
 
 /// The exception as `sys.exc_info()` has it; pyo3 keeps the traceback beside the value.
@@ -226,10 +297,10 @@ fn with_traceback<'py>(
 
 fn response_headers<'py>(
     py: Python<'py>,
-    fields: &http_wire::Fields,
+    fields: Option<&http_wire::Fields>,
 ) -> PyResult<Bound<'py, PyList>> {
     let list = PyList::empty(py);
-    for (name, value) in fields {
+    for (name, value) in fields.into_iter().flatten() {
         let value: String = value.iter().map(|&byte| char::from(byte)).collect();
         list.append((name.as_str(), value))?;
     }

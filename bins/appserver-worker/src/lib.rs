@@ -6,11 +6,13 @@
 //! sockets, HTTP and logs is Rust.
 
 mod access;
+mod access_format;
 mod clock;
 mod hooks;
 mod logs;
 mod native;
 mod peers;
+mod reports;
 mod settings;
 mod signals;
 mod template;

@@ -2,9 +2,11 @@
 
 use std::os::fd::{AsRawFd, RawFd};
 
+use appserver_reports::Level;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use crate::reports::{Reports, reports};
 use crate::{logs, signals};
 
 /// Makes the module and puts it where `import` finds it.
@@ -13,6 +15,9 @@ pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     module.add("VERSION", env!("CARGO_PKG_VERSION"))?;
     module.add("HOOKS", appserver_protocol::HOOKS.to_vec())?;
     module.add_function(wrap_pyfunction!(write_log, &module)?)?;
+    module.add_function(wrap_pyfunction!(write_access, &module)?)?;
+    module.add_function(wrap_pyfunction!(count, &module)?)?;
+    module.add_function(wrap_pyfunction!(metric, &module)?)?;
     module.add_function(wrap_pyfunction!(log_descriptor, &module)?)?;
     module.add_function(wrap_pyfunction!(wakeup_descriptor, &module)?)?;
     module.add_function(wrap_pyfunction!(end_gracefully, &module)?)?;
@@ -23,10 +28,42 @@ pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
         .set_item("viaduct_worker.native", module)
 }
 
-/// Text for the error log.
+/// A line for the error log: the number of its level, the line as it goes to a file, and the message alone.
 #[pyfunction]
-fn write_log(text: &str) {
-    logs::error().write(text.as_bytes());
+fn write_log(level: i64, line: &str, message: &str) {
+    logs::error().write(line.as_bytes());
+    if let Some(reports) = reports() {
+        reports.to_syslog(Level::of_number(level), message);
+    }
+}
+
+/// A line for the access log.
+#[pyfunction]
+fn write_access(line: &str) {
+    crate::reports::write_access(line);
+}
+
+/// One more of something, for StatsD.
+#[pyfunction]
+fn count(name: &str) {
+    if let Some(statsd) = reports().and_then(Reports::statsd) {
+        statsd.increment(name, 1);
+    }
+}
+
+/// A metric of the application's own, for StatsD.
+#[pyfunction]
+fn metric(kind: &str, name: &str, value: &str) {
+    let Some(statsd) = reports().and_then(Reports::statsd) else {
+        return;
+    };
+    match kind {
+        "gauge" => statsd.gauge(name, value),
+        "counter" => statsd.counter(name, value),
+        "histogram" => statsd.histogram(name, value),
+        "timer" => statsd.timer(name, value),
+        _ => {}
+    }
 }
 
 /// The descriptor of the error log.

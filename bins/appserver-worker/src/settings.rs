@@ -47,6 +47,7 @@ pub(crate) fn translate(
         fields: limit(worker.limit_request_fields).min(32_768),
         field_bytes: limit(worker.limit_request_field_size),
         unconventional_methods: worker.permit_unconventional_http_method,
+        unconventional_versions: worker.permit_unconventional_http_version,
     };
     let upper = |name: &String| name.to_ascii_uppercase();
     let defaults = Settings::default();

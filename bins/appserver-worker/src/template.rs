@@ -2,16 +2,18 @@
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-use appserver_protocol::{Failure, FromTemplate, Settled, Stage, ToTemplate};
+use appserver_protocol::{Failure, FromTemplate, Line, Settled, Stage, ToTemplate};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 use supervisor::{Channel, ChannelError, Received};
 
 use crate::access::Format;
+use crate::reports::Reports;
 use crate::{logs, native, peers, worker};
 
 /// The Python side, in the order in which its parts need each other.
-const PARTS: [(&std::ffi::CStr, &std::ffi::CStr, &str); 4] = [
+const PARTS: [(&std::ffi::CStr, &std::ffi::CStr, &str); 6] = [
     (
         c"viaduct_worker.config",
         c"viaduct_worker/config.py",
@@ -21,6 +23,16 @@ const PARTS: [(&std::ffi::CStr, &std::ffi::CStr, &str); 4] = [
         c"viaduct_worker.faces",
         c"viaduct_worker/faces.py",
         include_str!("../python/faces.py"),
+    ),
+    (
+        c"viaduct_worker.glogging",
+        c"viaduct_worker/glogging.py",
+        include_str!("../python/glogging.py"),
+    ),
+    (
+        c"viaduct_worker.compat",
+        c"viaduct_worker/compat.py",
+        include_str!("../python/compat.py"),
     ),
     (
         c"viaduct_worker.application",
@@ -82,7 +94,12 @@ impl Template<'_> {
                     Forked::Worker => return self.into_worker(py, fds),
                 },
                 ToTemplate::Settle(settled) => self.settle(settled)?,
-                ToTemplate::ReopenLogs => self.reopen_logs(),
+                ToTemplate::ReopenLogs => self.reopen_logs()?,
+                ToTemplate::AskLogging => self.ask_logging()?,
+                ToTemplate::Log(line) => {
+                    self.log(&line)?;
+                    continue;
+                }
                 order if self.settled.is_none() && needs_settings(&order) => {
                     refused("the settings have to be settled first")
                 }
@@ -100,7 +117,27 @@ impl Template<'_> {
         }
     }
 
-    fn reopen_logs(&self) -> FromTemplate {
+    fn ask_logging(&self) -> PyResult<FromTemplate> {
+        let python_logging = self.python.call_method0("python_logging")?.extract()?;
+        Ok(FromTemplate::Settled { python_logging })
+    }
+
+    /// What cannot be logged there is written to the error log.
+    fn log(&self, line: &Line) -> PyResult<()> {
+        let order = PyDict::new(self.python.py());
+        order.set_item("level", line.level)?;
+        order.set_item("pid", line.pid)?;
+        order.set_item("message", &line.message)?;
+        if self.settled.is_none() || self.python.call_method1("log_line", (order,)).is_err() {
+            logs::error().write(format!("{}\n", line.message).as_bytes());
+        }
+        Ok(())
+    }
+
+    fn reopen_logs(&self) -> PyResult<FromTemplate> {
+        if self.settled.is_some() {
+            self.python.call_method0("reopen_files")?;
+        }
         let captures = self.settled.as_ref().is_some_and(|settled| {
             settled
                 .settings
@@ -111,10 +148,10 @@ impl Template<'_> {
         if captures {
             done = done.and_then(|()| logs::error().capture_output());
         }
-        done.map_or_else(
+        Ok(done.map_or_else(
             |error| refused(&error.to_string()),
             |()| FromTemplate::HookDone,
-        )
+        ))
     }
 
     /// Has the Python side carry out an order.
@@ -140,7 +177,7 @@ impl Template<'_> {
             return Ok(FromTemplate::Failed(failure));
         }
         let answer = self.carry_out(&ToTemplate::Settle(settled.clone()))?;
-        if answer == FromTemplate::Settled {
+        if matches!(answer, FromTemplate::Settled { .. }) {
             self.settled = Some(settled);
         }
         Ok(answer)
@@ -218,6 +255,7 @@ fn check(settled: &Settled) -> Result<(), String> {
         .map_err(|error| error.to_string())?;
     let format = Format::read(&settings.access_log_format)?;
     crate::settings::translate(&settings, Some(&format), String::new(), None)?;
+    Reports::settle(&settings, &settled.application)?;
     logs::error()
         .open(&settings.errorlog)
         .map_err(|error| error.to_string())?;

@@ -21,6 +21,7 @@ use wsgi_bridge::{Hooks, WsgiService, attached, share_thread};
 use crate::access::{AccessLog, Format};
 use crate::hooks::WorkerHooks;
 use crate::peers::{Open, Peers};
+use crate::reports::{reports, set_access};
 use crate::{logs, settings, signals};
 
 /// How often the heart beats.
@@ -104,7 +105,12 @@ fn prepare(
         .settings
         .worker()
         .map_err(|error| boot_failure(error.to_string()))?;
-    let access = open_access_log(&settings).map_err(boot_failure)?;
+    let age = python.getattr("State")?.getattr("worker")?.getattr("age")?;
+    let access = open_access_log(&settings, age.extract()?).map_err(boot_failure)?;
+    if let Some(reports) = reports() {
+        reports.forked();
+    }
+    set_access(access.clone());
     raise_open_files();
     let application = python
         .call_method0("boot")
@@ -112,12 +118,11 @@ fn prepare(
         .unbind();
     let peers = Arc::new(Peers::join(settings.threads.max(1)));
     let hooks = WorkerHooks::new(
-        py,
         link.board().clone(),
         peers.clone(),
         access.clone(),
         python,
-        &settings.loglevel,
+        settings.metrics_bind.is_some(),
     )?;
     let hooks = Arc::new(hooks);
     let variable = |name: &str| -> PyResult<Option<String>> {
@@ -136,6 +141,20 @@ fn prepare(
     )
     .map_err(boot_failure)?;
     bridge.log_fields |= hooks.surrounds();
+    if hooks.python_requests() {
+        // Something that is always there when the application was called.
+        bridge.log_environ = vec!["REQUEST_METHOD".to_owned()];
+    }
+    let names = python.call_method0("server_names")?;
+    let (field, software): (Option<String>, Option<String>) = names.extract()?;
+    if let Some(field) = field {
+        // Once in the life of a process.
+        let field: &'static str = Box::leak(field.into_boxed_str());
+        bridge.server = Some(field).filter(|field| !field.is_empty());
+    }
+    if let Some(software) = software {
+        bridge.server_software = software;
+    }
     let threads = settings.threads.max(1) as usize;
     let service = WsgiService::new(py, application, bridge, hooks.clone(), threads)?;
     let jitter = if settings.max_requests_jitter == 0 {
@@ -174,12 +193,13 @@ fn boot_error(py: Python<'_>, error: &PyErr) -> Failure {
     )
 }
 
-fn open_access_log(settings: &WorkerSettings) -> Result<Option<Arc<AccessLog>>, String> {
-    let Some(path) = &settings.accesslog else {
+fn open_access_log(settings: &WorkerSettings, age: u64) -> Result<Option<Arc<AccessLog>>, String> {
+    let (path, to_syslog) = (settings.accesslog.as_deref(), settings.access_to_syslog());
+    if path.is_none() && !to_syslog {
         return Ok(None);
-    };
+    }
     let format = Format::read(&settings.access_log_format)?;
-    AccessLog::open(path, format)
+    AccessLog::open(path, to_syslog, format, age)
         .map(|log| Some(Arc::new(log)))
         .map_err(|error| error.to_string())
 }
@@ -197,7 +217,12 @@ impl Worker {
         builder.enable_all();
         let flush = {
             let access = self.access.clone();
-            move || access.iter().for_each(|access| access.flush())
+            move || {
+                access.iter().for_each(|access| access.flush());
+                if let Some(reports) = reports() {
+                    reports.flush();
+                }
+            }
         };
         let inline = self.settings.threads <= 1;
         let status = if inline {
@@ -297,7 +322,12 @@ impl Worker {
                     match next {
                         Ok(Some(received)) => match received.message {
                             Order::EndGracefully => signals::ask(signals::GRACEFUL),
-                            Order::EndQuickly => signals::ask(signals::QUICK),
+                            Order::EndQuickly => {
+                                signals::ask(signals::QUICK);
+                                Python::attach(|py| {
+                                    drop(self.python.bind(py).call_method0("interrupted"));
+                                });
+                            }
                             Order::Program(ToWorker::ReopenLogs) => signals::ask(signals::REOPEN),
                         },
                         Ok(None) => ready.clear_ready(),
@@ -351,7 +381,10 @@ impl Worker {
             self.hooks
                 .log(wsgi_bridge::Level::Error, &error.to_string());
         }
-        Python::attach(|py| drop(self.python.bind(py).call_method0("dump_stacks")));
+        Python::attach(|py| {
+            drop(self.python.bind(py).call_method0("reopen_files"));
+            drop(self.python.bind(py).call_method0("dump_stacks"));
+        });
     }
 
     /// Tells the master of a file that changed. Goes on looking: the new code may not load, and be changed again.

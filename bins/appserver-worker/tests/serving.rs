@@ -3,7 +3,7 @@
 mod common;
 
 use appserver_protocol::{FromTemplate, FromWorker, ToTemplate, ToWorker, exit};
-use common::{Master, ask, body, get};
+use common::{Master, SETTLED, ask, body, get};
 use rustix::process::Signal;
 use serde_json::json;
 use supervisor::{Order, Report};
@@ -136,7 +136,7 @@ def app(environ, start_response):
         ));
         assert_eq!(
             master.settle("app:app", json!({"threads": threads})),
-            FromTemplate::Settled
+            SETTLED
         );
         let (worker, address) = master.serve(threads);
         let client = std::thread::spawn(move || {
@@ -200,7 +200,7 @@ fn the_access_log_has_gunicorns_atoms() {
             "app:app",
             json!({"accesslog": path, "access_log_format": format})
         ),
-        FromTemplate::Settled
+        SETTLED
     );
     let (worker, address) = master.serve(1);
     ask(
@@ -256,7 +256,7 @@ def app(environ, start_response):
             "app:app",
             json!({"errorlog": path, "capture_output": true, "loglevel": "warning"})
         ),
-        FromTemplate::Settled
+        SETTLED
     );
     let (worker, address) = master.serve(1);
     get(address, "/");
@@ -349,7 +349,7 @@ fn a_worker_that_cannot_boot_says_why_and_exits_with_gunicorns_status() {
         ),
     ] {
         let mut master = Master::start(&[("app.py", source)]);
-        assert_eq!(master.settle(application, json!({})), FromTemplate::Settled);
+        assert_eq!(master.settle(application, json!({})), SETTLED);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
         let mut worker = master.fork(&listener, 1);
         match worker.report() {
@@ -388,7 +388,7 @@ class Shop:
         ("app:Shop.app", "attribute!"),
     ] {
         let mut master = Master::start(&[("app.py", source)]);
-        assert_eq!(master.settle(application, json!({})), FromTemplate::Settled);
+        assert_eq!(master.settle(application, json!({})), SETTLED);
         let (worker, address) = master.serve(1);
         assert_eq!(body(&get(address, "/")), answer, "{application}");
         worker.signal(Signal::QUIT);
@@ -399,10 +399,7 @@ class Shop:
 #[test]
 fn reload_tells_of_a_file_that_changed_and_shows_a_syntax_error() {
     let mut master = Master::start(&[("app.py", HELLO)]);
-    assert_eq!(
-        master.settle("app:app", json!({"reload": true})),
-        FromTemplate::Settled
-    );
+    assert_eq!(master.settle("app:app", json!({"reload": true})), SETTLED);
     let (mut worker, _) = master.serve(1);
     let path = master.path("app.py");
     std::fs::write(&path, "def app(:").expect("writes");

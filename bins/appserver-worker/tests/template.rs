@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use appserver_protocol::{ConfigValue, Failure, FromTemplate, Hook, Stage, ToTemplate, exit};
-use common::{Master, body, get};
+use common::{Master, SETTLED, body, get};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -172,7 +172,7 @@ fn settings_that_cannot_be_are_named() {
         );
         assert!(failure.message.contains(words), "{failure:?}");
     }
-    assert_eq!(master.settle("app:app", json!({})), FromTemplate::Settled);
+    assert_eq!(master.settle("app:app", json!({})), SETTLED);
 }
 
 #[test]
@@ -251,7 +251,7 @@ def child_exit(server, worker): note('child_exit %s' % worker.age)
         values(master.read_config(None, &[]));
         assert_eq!(
             master.settle("app:app", json!({"workers": 2, "threads": threads})),
-            FromTemplate::Settled
+            SETTLED
         );
         for hook in [
             Hook::NworkersChanged { new: 2, old: None },
@@ -306,7 +306,7 @@ fn a_hook_that_raises_is_told_and_does_not_end_the_template() {
     let conf = "def on_starting(server): raise ValueError('not today')\ndef pre_fork(server, worker): raise OSError('no fork')\n";
     let mut master = Master::start(&[("gunicorn.conf.py", conf), ("app.py", HELLO)]);
     values(master.read_config(None, &[]));
-    assert_eq!(master.settle("app:app", json!({})), FromTemplate::Settled);
+    assert_eq!(master.settle("app:app", json!({})), SETTLED);
     let told = failure(master.hook(Hook::OnStarting));
     assert_eq!(
         (told.stage, told.message.as_str()),
@@ -333,7 +333,7 @@ def post_request(worker, req):
 ";
     let mut master = Master::start(&[("gunicorn.conf.py", conf), ("app.py", HELLO)]);
     values(master.read_config(None, &[]));
-    assert_eq!(master.settle("app:app", json!({})), FromTemplate::Settled);
+    assert_eq!(master.settle("app:app", json!({})), SETTLED);
     let (worker, address) = master.serve(1);
     assert!(get(address, "/before").starts_with("HTTP/1.1 500 "));
     assert_eq!(body(&get(address, "/after")), "hello");
@@ -350,7 +350,7 @@ fn the_application_can_be_tried_in_the_template() {
         ("bad", Some(exit::WORKER_BOOT)),
         ("app:none", Some(exit::APP_LOAD)),
     ] {
-        assert_eq!(master.settle(application, json!({})), FromTemplate::Settled);
+        assert_eq!(master.settle(application, json!({})), SETTLED);
         let answer = master.order(&ToTemplate::LoadApplication);
         match expected {
             None => assert_eq!(answer, FromTemplate::Loaded),
@@ -391,7 +391,7 @@ def app(environ, start_response):
         "chdir": folder.join("work").display().to_string(),
         "pythonpath": folder.join("lib").display().to_string(),
     });
-    assert_eq!(master.settle("app:app", settings), FromTemplate::Settled);
+    assert_eq!(master.settle("app:app", settings), SETTLED);
     let (worker, address) = master.serve(1);
     assert_eq!(
         body(&get(address, "/")),
@@ -407,7 +407,7 @@ def app(environ, start_response):
 #[test]
 fn the_template_ignores_signals_and_ends_with_its_channel() {
     let mut master = Master::start(&[("app.py", HELLO)]);
-    assert_eq!(master.settle("app:app", json!({})), FromTemplate::Settled);
+    assert_eq!(master.settle("app:app", json!({})), SETTLED);
     let pid = rustix::process::Pid::from_child(&master.template);
     for signal in [
         Signal::INT,
@@ -429,7 +429,7 @@ def app(e, s): pass
     std::fs::write(master.folder.path().join("starts.py"), child).expect("writes");
     assert_eq!(
         master.settle("starts:app", json!({"preload_app": true})),
-        FromTemplate::Settled
+        SETTLED
     );
     assert_eq!(master.file("child").trim(), "True");
     master.close();

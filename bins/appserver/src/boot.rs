@@ -1,5 +1,6 @@
 //! From the command line to a server that serves.
 
+use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use appserver_protocol::{Failure, FromTemplate, Hook, Settled, Stage, ToTemplate};
@@ -12,6 +13,7 @@ use supervisor::{PidFile, Predecessor, Signal, Signals};
 
 use crate::VERSION;
 use crate::address::Tuple;
+use crate::control::Control;
 use crate::doors::{DoorFault, Doors};
 use crate::log::Log;
 use crate::python::Interpreter;
@@ -68,7 +70,7 @@ fn bring_up(start: Start, mut inherited: Sockets) -> Result<Up, Halt> {
         // Only this process can be the parent of the workers, and after it became a daemon it is another one.
         template.dismiss();
         drop(signals);
-        waiting = Some(become_daemon().map_err(error)?);
+        waiting = Some(become_daemon(&resolved).map_err(error)?);
         signals = Signals::listen(&ENDING).map_err(|fault| error(fault.to_string()))?;
         (template, resolved) = configure(&start, &interpreter, &mut signals)?;
     }
@@ -76,7 +78,7 @@ fn bring_up(start: Start, mut inherited: Sockets) -> Result<Up, Halt> {
     let mut others =
         Signals::listen(&server::OTHER_SIGNALS).map_err(|fault| error(fault.to_string()))?;
     let brought = serve_from(&mut inherited, &start, template, resolved, &mut signals);
-    let (release, doors, log, pid_file) = match brought {
+    let (release, doors, log, pid_file, control) = match brought {
         Ok(brought) => brought,
         Err(halt) => {
             let status = match halt {
@@ -100,6 +102,7 @@ fn bring_up(start: Start, mut inherited: Sockets) -> Result<Up, Halt> {
         pid_file,
         release,
         daemon: waiting,
+        control,
     })
     .map_err(|fault| error(fault.to_string()))?;
     let mut early = signals.take();
@@ -107,7 +110,7 @@ fn bring_up(start: Start, mut inherited: Sockets) -> Result<Up, Halt> {
     Ok((server, master, early))
 }
 
-type Brought = (Release, Doors, Log, Option<PidFile>);
+type Brought = (Release, Doors, Log, Option<PidFile>, Control);
 
 /// Everything between the settings and the first worker.
 fn serve_from(
@@ -119,13 +122,10 @@ fn serve_from(
 ) -> Result<Brought, Halt> {
     enter(&resolved).map_err(error)?;
     make_logs(&resolved).map_err(error)?;
-    settle(&mut template, start, &resolved, signals)?;
+    let python_logging = settle(&mut template, start, &resolved, signals)?;
     let mut log = Log::to_stderr();
-    log.configure(
-        resolved.text("errorlog").unwrap_or("-"),
-        resolved.text("loglevel").unwrap_or("info"),
-    )
-    .map_err(error)?;
+    log.settle(&resolved).map_err(error)?;
+    log.speak_through(template.voice().filter(|_| python_logging));
     log.info(format_args!("Starting appserver {VERSION}"));
     resolved.notes.iter().for_each(|note| log.warning(note));
     let predecessor = Predecessor::from_env().is_some();
@@ -142,6 +142,8 @@ fn serve_from(
         signals,
     )?;
     hook(&mut template, Hook::OnStarting, &log, signals)?;
+    let python_logging = logs_by_python(&mut template, signals)?;
+    log.speak_through(template.voice().filter(|_| python_logging));
     let mut doors = Doors::inherit(inherited, predecessor);
     open(&mut doors, &resolved, inherited, &log, signals)?;
     let names = doors.names();
@@ -160,11 +162,16 @@ fn serve_from(
         &log,
         signals,
     )?;
+    // The old binary still has these sockets.
+    let control = match predecessor {
+        true => Control::default(),
+        false => open_control(&resolved, &log).map_err(error)?,
+    };
     let descriptors = doors
         .descriptors(None)
         .map_err(|fault| error(fault.to_string()))?;
-    let release = Release::new(template, resolved, descriptors);
-    Ok((release, doors, log, pid_file))
+    let release = Release::new(template, resolved, descriptors, python_logging);
+    Ok((release, doors, log, pid_file, control))
 }
 
 /// Starts a template and finds the settings.
@@ -216,11 +223,28 @@ fn settle(
     start: &Start,
     resolved: &Resolved,
     signals: &mut Signals,
-) -> Result<(), Halt> {
+) -> Result<bool, Halt> {
     template
         .ask(&settle_order(start, resolved), signals)
-        .map(drop)
+        .map(|answer| by_python(&answer))
         .map_err(halt)
+}
+
+/// Does Python's logging write the lines, now that a hook has run?
+fn logs_by_python(template: &mut Template, signals: &mut Signals) -> Result<bool, Halt> {
+    template
+        .ask(&ToTemplate::AskLogging, signals)
+        .map(|answer| by_python(&answer))
+        .map_err(halt)
+}
+
+fn by_python(answer: &FromTemplate) -> bool {
+    matches!(
+        answer,
+        FromTemplate::Settled {
+            python_logging: true
+        }
+    )
 }
 
 /// `--check-config` and `--print-config`; the exit status.
@@ -231,7 +255,7 @@ fn check(mut template: Template, start: &Start, resolved: &Resolved, signals: &m
     let checked = enter(resolved)
         .map_err(error)
         .and_then(|()| settle(&mut template, start, resolved, signals))
-        .and_then(|()| {
+        .and_then(|_| {
             template
                 .ask(&ToTemplate::LoadApplication, signals)
                 .map(drop)
@@ -247,9 +271,10 @@ fn check(mut template: Template, start: &Start, resolved: &Resolved, signals: &m
     }
 }
 
-fn become_daemon() -> Result<Waiting, String> {
+fn become_daemon(resolved: &Resolved) -> Result<Waiting, String> {
     set_umask(DAEMON_UMASK);
     let how = Daemon {
+        keep_stdout: keeps(resolved, std::io::stdout().is_terminal()),
         keep_stderr: true,
         wait: true,
     };
@@ -257,9 +282,16 @@ fn become_daemon() -> Result<Waiting, String> {
 }
 
 /// The daemon serves: whoever waits for it may go, and its words go nowhere but to the log file.
-pub(crate) fn let_go(waiting: Waiting, status: u8) {
+pub(crate) fn let_go(waiting: Waiting, status: u8, resolved: &Resolved) {
     waiting.release(status);
-    let _ = silence(false);
+    let stdout = keeps(resolved, std::io::stdout().is_terminal());
+    let stderr = keeps(resolved, std::io::stderr().is_terminal());
+    let _ = silence(stdout, stderr);
+}
+
+/// A daemon keeps what the shell redirected, where it is told to.
+fn keeps(resolved: &Resolved, is_terminal: bool) -> bool {
+    resolved.is_on("enable_stdio_inheritance") && !is_terminal
 }
 
 /// Goes to the folder to work in.
@@ -346,6 +378,19 @@ fn open(
         }
     }
     Ok(())
+}
+
+/// Opens the side sockets.
+///
+/// # Errors
+/// Why there are no metrics.
+pub(crate) fn open_control(resolved: &Resolved, log: &Log) -> Result<Control, String> {
+    let (control, notes) = Control::open(resolved)?;
+    notes.iter().for_each(|note| log.debug(note));
+    if let Some(address) = control.metrics_address() {
+        log.info(format_args!("Metrics at: {address}"));
+    }
+    Ok(control)
 }
 
 /// Logs why addresses cannot be listened on.

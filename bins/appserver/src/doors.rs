@@ -1,7 +1,7 @@
 //! The listening sockets: those of systemd, of a predecessor, and our own.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use supervisor::bind::Staged;
 use supervisor::socket_activation::{Address, Socket, Sockets, Successor};
@@ -120,6 +120,27 @@ impl Doors {
             .iter()
             .map(|listener| Listening(listener.address()).to_string())
             .collect()
+    }
+
+    /// Every socket.
+    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.listeners.iter().flat_map(|listener| listener.fds())
+    }
+
+    /// Address, kind and descriptor of every socket.
+    pub fn described(&self) -> Vec<(String, &'static str, i32)> {
+        let described = self.listeners.iter().flat_map(|listener| {
+            let kind = match listener.address() {
+                Address::Inet(address) if address.is_ipv4() => "tcp",
+                Address::Inet(_) => "tcp6",
+                _ => "unix",
+            };
+            let name = Listening(listener.address()).to_string();
+            listener
+                .fds()
+                .map(move |fd| (name.clone(), kind, fd.as_raw_fd()))
+        });
+        described.collect()
     }
 
     /// Hands everything to a new binary.

@@ -5,39 +5,13 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use appserver_protocol::{Line, ToTemplate};
+pub(crate) use appserver_reports::Level;
+use appserver_reports::{Facility, Statsd, Syslog};
+use supervisor::Channel;
 use tz::{DateTime, TimeZone};
 
-/// How serious a line is; Python's names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Level {
-    Debug,
-    Info,
-    Warning,
-    Error,
-    Critical,
-}
-
-impl Level {
-    fn named(name: &str) -> Self {
-        match name {
-            "debug" => Self::Debug,
-            "warning" => Self::Warning,
-            "error" => Self::Error,
-            "critical" => Self::Critical,
-            _ => Self::Info,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Debug => "DEBUG",
-            Self::Info => "INFO",
-            Self::Warning => "WARNING",
-            Self::Error => "ERROR",
-            Self::Critical => "CRITICAL",
-        }
-    }
-}
+use crate::settings::Resolved;
 
 /// Where lines go, and which.
 #[derive(Debug)]
@@ -46,6 +20,10 @@ pub(crate) struct Log {
     file: Option<(String, File)>,
     threshold: Level,
     zone: TimeZone,
+    syslog: Option<Syslog>,
+    statsd: Option<Statsd>,
+    /// A template whose logging writes the lines instead.
+    python: Option<Channel>,
 }
 
 impl Log {
@@ -55,6 +33,9 @@ impl Log {
             file: None,
             threshold: Level::Info,
             zone: TimeZone::local().unwrap_or_else(|_| TimeZone::utc()),
+            syslog: None,
+            statsd: None,
+            python: None,
         }
     }
 
@@ -75,6 +56,46 @@ impl Log {
         self.file = file;
         self.threshold = Level::named(level);
         Ok(())
+    }
+
+    /// As the settings want it: file, level, syslog, StatsD.
+    ///
+    /// # Errors
+    /// Which setting is wrong; everything stays as it was.
+    pub fn settle(&mut self, resolved: &Resolved) -> Result<(), String> {
+        let text = |name: &str| resolved.text(name).unwrap_or_default();
+        let syslog = match resolved.is_on("syslog") {
+            true => {
+                let named = resolved
+                    .text("syslog_prefix")
+                    .or(resolved.text("proc_name"));
+                let facility = Facility::named(text("syslog_facility"))?;
+                let prefix = named.unwrap_or(&resolved.application);
+                Some(Syslog::new(text("syslog_addr"), facility, prefix)?)
+            }
+            false => None,
+        };
+        let statsd = match resolved.text("statsd_host") {
+            Some(host) => {
+                let (prefix, tags) = (text("statsd_prefix"), text("dogstatsd_tags"));
+                Some(Statsd::new(host, prefix, tags)?)
+            }
+            None => None,
+        };
+        let level = resolved.text("loglevel").unwrap_or("info");
+        self.configure(resolved.text("errorlog").unwrap_or("-"), level)?;
+        (self.syslog, self.statsd) = (syslog, statsd);
+        Ok(())
+    }
+
+    /// From now on Python's logging in a template writes the lines, or nobody's but ours.
+    pub fn speak_through(&mut self, template: Option<Channel>) {
+        self.python = template;
+    }
+
+    /// Metrics, where they are wanted.
+    pub fn statsd(&self) -> Option<&Statsd> {
+        self.statsd.as_ref()
     }
 
     /// Opens the file again, for it was renamed.
@@ -109,22 +130,57 @@ impl Log {
 
     /// Writes a line. What cannot be written is lost.
     pub fn line(&self, level: Level, message: impl fmt::Display) {
-        if level < self.threshold {
+        // Python's loggers have a level of their own, which the configuration may have changed.
+        if level < self.threshold && self.python.is_none() {
             return;
+        }
+        let (pid, message) = (std::process::id(), message.to_string());
+        self.count(level);
+        if self.told_python(level, pid, &message) || level < self.threshold {
+            return;
+        }
+        if let Some(syslog) = &self.syslog {
+            syslog.send("error", level, pid, &message);
         }
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
         let line = format!(
-            "[{}] [{}] [{}] {message}\n",
+            "[{}] [{pid}] [{}] {message}\n",
             timestamp(now as i64, &self.zone),
-            std::process::id(),
             level.name()
         );
         let _ = match &self.file {
             Some((_, file)) => (&*file).write_all(line.as_bytes()),
             None => io::stderr().write_all(line.as_bytes()),
         };
+    }
+
+    fn told_python(&self, level: Level, pid: u32, message: &str) -> bool {
+        let line = |message: &str| {
+            ToTemplate::Log(Line {
+                level: level.number(),
+                pid,
+                message: message.to_owned(),
+            })
+        };
+        self.python
+            .as_ref()
+            .is_some_and(|channel| matches!(channel.try_send(&line(message), &[]), Ok(true)))
+    }
+
+    fn count(&self, level: Level) {
+        let name = match level {
+            Level::Debug | Level::Info => return,
+            Level::Warning => "gunicorn.log.warning",
+            Level::Error => "gunicorn.log.error",
+            Level::Critical => "gunicorn.log.critical",
+        };
+        // With Python's logging, its logger counts.
+        if let (Some(statsd), None) = (&self.statsd, &self.python) {
+            statsd.increment(name, 1);
+            statsd.flush();
+        }
     }
 }
 

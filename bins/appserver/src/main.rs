@@ -8,6 +8,7 @@
 
 mod address;
 mod boot;
+mod control;
 mod doors;
 mod log;
 mod python;
@@ -32,6 +33,18 @@ const USAGE: u8 = 2;
 fn main() -> ExitCode {
     let inherited = Sockets::take();
     let program = program();
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if words.first().is_some_and(|word| word == "ctl") {
+        return ExitCode::from(control::client(&words[1..]));
+    }
+    match words.first().map(String::as_str) {
+        Some("--man-page") => {
+            print!("{}", settings::man::page());
+            return ExitCode::SUCCESS;
+        }
+        Some("--completion") => return completion(words.get(1).map_or("", String::as_str)),
+        _ => {}
+    }
     let start = match Start::capture() {
         Ok(start) => start,
         Err(UsageFault(words)) => {
@@ -57,6 +70,19 @@ fn main() -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+fn completion(shell: &str) -> ExitCode {
+    match settings::completion::script(shell) {
+        Ok(script) => {
+            print!("{script}");
+            ExitCode::SUCCESS
+        }
+        Err(words) => {
+            eprintln!("appserver: error: {words}");
+            ExitCode::from(USAGE)
+        }
+    }
 }
 
 /// What the program is called.

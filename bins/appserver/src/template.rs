@@ -189,12 +189,22 @@ impl Template {
     /// How the process ended, when that is why it does not answer.
     fn cause(&mut self, error: ChannelError) -> Broken {
         self.closed = true;
+        if !matches!(error, ChannelError::Closed) {
+            // It lives, and says what this master does not understand.
+            return Broken::Gone(error.to_string());
+        }
         let ended = rustix::process::waitpid(Some(self.pid), rustix::process::WaitOptions::empty());
         let exit = ended
             .ok()
             .flatten()
             .and_then(|(_, status)| Exit::from_wait(status));
         Broken::Gone(exit.map_or_else(|| error.to_string(), |exit| format!("its process {exit}")))
+    }
+
+    /// For lines that its logging is to write.
+    pub fn voice(&self) -> Option<Channel> {
+        let descriptor = self.channel.as_fd().try_clone_to_owned().ok()?;
+        Channel::from_fd(descriptor).ok()
     }
 
     /// Tells it to end. Dropping it does so too.

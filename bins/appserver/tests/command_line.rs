@@ -130,17 +130,14 @@ fn check_config_tells_by_its_exit_status() {
 #[test]
 fn every_fault_is_told_at_once_and_nothing_serves() {
     let (code, _, err) = Setup::new(PID_APP)
-        .file(
-            "gunicorn.conf.py",
-            "workers = 'many'\nstatsd_host = 'localhost:8125'\n",
-        )
-        .args(&["--worker-class", "sync", "--proxy-protocol", "v1"])
+        .file("gunicorn.conf.py", "workers = 'many'\npaste = 'x.ini'\n")
+        .args(&["--worker-class", "sync", "--spew"])
         .run();
     assert_eq!(code, 1);
     for words in [
         "Invalid value for workers: many",
-        "./gunicorn.conf.py: statsd_host is refused",
-        "command line: --proxy-protocol is refused",
+        "./gunicorn.conf.py: paste is refused",
+        "command line: --spew is refused",
     ] {
         assert!(err.contains(words), "{words}: {err}");
     }

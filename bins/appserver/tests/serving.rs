@@ -20,6 +20,21 @@ def application(environ, start_response):
 ";
 
 #[test]
+fn unconventional_versions_are_taken_where_they_are_permitted_and_what_is_not_obeyed_is_told() {
+    for (arguments, status) in [
+        (&["--permit-unconventional-http-version"][..], 200),
+        (&["--strip-header-spaces"], 400),
+    ] {
+        let server = Setup::new(PID_APP).args(arguments).start();
+        let mut client = server.client();
+        client.send(b"GET / HTTP/1.2\r\nHost: x\r\n\r\n").unwrap();
+        assert_eq!(client.response().unwrap().status, status, "{arguments:?}");
+        let warned = server.log().contains("strip_header_spaces is not obeyed");
+        assert_eq!(warned, status == 400, "{}", server.log());
+    }
+}
+
+#[test]
 fn several_addresses_of_all_kinds() {
     let ports = [FreePort::find().unwrap(), FreePort::find().unwrap()];
     let [one, two] = ports.each_ref().map(|port| port.address().to_string());

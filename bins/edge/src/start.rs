@@ -54,6 +54,7 @@ fn begin(origin: Origin) -> Result<ExitCode, Stopped> {
     let leaves = process.daemon && predecessor.is_none();
     let waiting = if leaves {
         let how = Daemon {
+            keep_stdout: false,
             keep_stderr: true,
             wait: true,
         };

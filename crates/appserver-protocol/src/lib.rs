@@ -26,12 +26,13 @@
 #![forbid(unsafe_code)]
 
 mod settings;
+pub mod tally;
 mod template;
 mod worker;
 
 pub use settings::{Settings, WorkerSettings};
 pub use template::{
-    ConfigValue, Failure, Fork, FromTemplate, Hook, ReadConfig, Settled, Stage, ToTemplate,
+    ConfigValue, Failure, Fork, FromTemplate, Hook, Line, ReadConfig, Settled, Stage, ToTemplate,
 };
 pub use worker::{FromWorker, ToWorker};
 
@@ -130,6 +131,12 @@ mod tests {
             ToTemplate::Fork(Fork { age: 7 }),
             ToTemplate::ChildExit { age: 7, pid: 12 },
             ToTemplate::ReopenLogs,
+            ToTemplate::AskLogging,
+            ToTemplate::Log(Line {
+                level: 20,
+                pid: 7,
+                message: "Listening".into(),
+            }),
             ToTemplate::Exit,
         ] {
             there_and_back(&order);
@@ -162,7 +169,9 @@ mod tests {
                 location: None,
                 values: values.into_iter().collect(),
             },
-            FromTemplate::Settled,
+            FromTemplate::Settled {
+                python_logging: true,
+            },
             FromTemplate::Loaded,
             FromTemplate::HookDone,
             FromTemplate::Forked { age: 7, pid: 12 },

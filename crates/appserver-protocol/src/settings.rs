@@ -124,6 +124,8 @@ pub struct WorkerSettings {
     pub header_map: String,
     /// Methods with lower case, `#`, or a length outside 3..=20 are accepted.
     pub permit_unconventional_http_method: bool,
+    /// `HTTP/1.2` to `HTTP/1.9` are taken for 1.1.
+    pub permit_unconventional_http_version: bool,
     /// The method is changed to upper case.
     pub casefold_http_method: bool,
     /// Access log: a path, `-` for standard output, `None` for none.
@@ -136,6 +138,32 @@ pub struct WorkerSettings {
     pub loglevel: String,
     /// Standard output and error go to the error log.
     pub capture_output: bool,
+    /// The logs go to syslog as well.
+    pub syslog: bool,
+    /// Where that is: `udp://HOST:PORT`, `tcp://HOST:PORT`, `unix://PATH`.
+    pub syslog_addr: String,
+    /// Its lines begin with `gunicorn.` and this; `None` for the name of the process.
+    pub syslog_prefix: Option<String>,
+    /// Their facility.
+    pub syslog_facility: String,
+    /// The access log does not go to syslog.
+    pub disable_redirect_access_to_syslog: bool,
+    /// A StatsD server: `HOST:PORT` or `unix://PATH`.
+    pub statsd_host: Option<String>,
+    /// What its metrics begin with.
+    pub statsd_prefix: String,
+    /// Tags behind each metric.
+    pub dogstatsd_tags: String,
+    /// Where metrics can be read, if anywhere: workers count for them then.
+    pub metrics_bind: Option<String>,
+}
+
+impl WorkerSettings {
+    /// Do access lines go to syslog?
+    #[must_use]
+    pub fn access_to_syslog(&self) -> bool {
+        self.syslog && !self.disable_redirect_access_to_syslog
+    }
 }
 
 /// gunicorn's default form of access log lines.
@@ -181,12 +209,22 @@ impl Default for WorkerSettings {
             forwarder_headers: owned(&["SCRIPT_NAME", "PATH_INFO"]),
             header_map: "drop".to_owned(),
             permit_unconventional_http_method: false,
+            permit_unconventional_http_version: false,
             casefold_http_method: false,
             accesslog: None,
             access_log_format: ACCESS_LOG_FORMAT.to_owned(),
             errorlog: "-".to_owned(),
             loglevel: "info".to_owned(),
             capture_output: false,
+            syslog: false,
+            syslog_addr: "udp://localhost:514".to_owned(),
+            syslog_prefix: None,
+            syslog_facility: "user".to_owned(),
+            disable_redirect_access_to_syslog: false,
+            statsd_host: None,
+            statsd_prefix: String::new(),
+            dogstatsd_tags: String::new(),
+            metrics_bind: None,
         }
     }
 }

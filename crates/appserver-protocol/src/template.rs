@@ -30,6 +30,10 @@ pub enum ToTemplate {
     },
     /// Open the error log again, for it was renamed; workers to come inherit it: [`FromTemplate::HookDone`].
     ReopenLogs,
+    /// Does Python's logging write the lines of the master? Asked after hooks that may change it: [`FromTemplate::Settled`].
+    AskLogging,
+    /// A line of the master's for Python's logging. There is no answer.
+    Log(Line),
     /// End.
     Exit,
 }
@@ -84,6 +88,17 @@ pub enum Hook {
     OnExit,
 }
 
+/// A line of the error log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// Python's number of its level: 20 is `INFO`.
+    pub level: u8,
+    /// The process that it is from.
+    pub pid: u32,
+    /// The text.
+    pub message: String,
+}
+
 /// The worker to fork.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fork {
@@ -103,7 +118,11 @@ pub enum FromTemplate {
         values: BTreeMap<String, ConfigValue>,
     },
     /// The settings are in force (and the application is imported, with `preload_app`).
-    Settled,
+    Settled {
+        /// Python's logging was configured (`logconfig`, `logger_class`, handlers of the configuration file): it is to write what
+        /// the master says, too.
+        python_logging: bool,
+    },
     /// The application can be imported.
     Loaded,
     /// The hook returned.

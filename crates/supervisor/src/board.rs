@@ -23,6 +23,8 @@ pub const NOTE_MAX: usize = NOTE_WORDS * 8;
 
 const NOTE_WORDS: usize = 20;
 const COUNTERS: usize = 8;
+/// Numbers of a lane whose meaning is the program's.
+pub const TALLIES: usize = 32;
 const SEALS: SealFlags = SealFlags::SHRINK
     .union(SealFlags::GROW)
     .union(SealFlags::SEAL);
@@ -77,6 +79,7 @@ pub struct Lane {
     note_version: AtomicU64,
     note_length: AtomicU64,
     note: [AtomicU64; NOTE_WORDS],
+    tallies: [AtomicU64; TALLIES],
 }
 
 impl Lane {
@@ -131,6 +134,22 @@ impl Lane {
     #[must_use]
     pub fn count(&self, counter: Counter) -> u64 {
         self.counters[counter as usize].load(Ordering::Relaxed)
+    }
+
+    /// Adds to a number whose meaning is the program's: a bucket of a histogram, say. One beyond [`TALLIES`] counts nowhere.
+    pub fn tally(&self, number: usize, more: u64) {
+        if let Some(place) = self.tallies.get(number) {
+            let now = place.load(Ordering::Relaxed);
+            place.store(now.wrapping_add(more), Ordering::Relaxed);
+        }
+    }
+
+    /// Reads such a number.
+    #[must_use]
+    pub fn tallied(&self, number: usize) -> u64 {
+        self.tallies
+            .get(number)
+            .map_or(0, |place| place.load(Ordering::Relaxed))
     }
 
     /// How long the oldest running request has been running; `None` when idle.
@@ -255,6 +274,12 @@ impl Board {
         &self.lanes()[number.min(self.count - 1)]
     }
 
+    /// Such a number of [`Lane::tally`], summed over all lanes.
+    #[must_use]
+    pub fn tallied(&self, number: usize) -> u64 {
+        self.lanes().iter().map(|lane| lane.tallied(number)).sum()
+    }
+
     /// A counter, summed over all lanes.
     #[must_use]
     pub fn count(&self, counter: Counter) -> u64 {
@@ -286,7 +311,11 @@ mod tests {
         let (master, fd) = Board::create(3).unwrap();
         let worker = Board::open(&fd).unwrap();
         assert_eq!(worker.lanes().len(), 3);
-        assert_eq!(size_of::<Lane>(), 256);
+        assert_eq!(size_of::<Lane>(), 512);
+        worker.lane(1).tally(TALLIES - 1, 3);
+        worker.lane(1).tally(TALLIES, 3);
+        assert_eq!(master.lane(1).tallied(TALLIES - 1), 3);
+        assert_eq!(master.lane(1).tallied(TALLIES), 0);
         worker.lane(1).beat();
         worker.lane(1).begin(b"GET /report");
         worker.lane(0).add(Counter::Requests, 2);
@@ -349,7 +378,7 @@ mod tests {
     #[test]
     fn only_sealed_boards_are_opened() {
         let file = tempfile::tempfile().unwrap();
-        file.set_len(256).unwrap();
+        file.set_len(512).unwrap();
         assert!(matches!(Board::open(&file), Err(BoardError::NotABoard(_))));
         file.set_len(100).unwrap();
         assert!(matches!(Board::open(&file), Err(BoardError::NotABoard(_))));

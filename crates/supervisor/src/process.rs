@@ -108,6 +108,8 @@ pub fn allow_core_files() -> io::Result<()> {
 /// How to become a daemon.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Daemon {
+    /// Keep standard output.
+    pub keep_stdout: bool,
     /// Keep standard error: messages still reach the terminal, until [`silence`] is called.
     pub keep_stderr: bool,
     /// The process that was started waits until [`Waiting::release`] says that all is well, or how it failed.
@@ -151,19 +153,21 @@ pub fn daemonize(how: Daemon) -> Result<Waiting, SetupError> {
         // SAFETY: ends the process between the forks without running anything of the program's.
         unsafe { libc::_exit(0) };
     }
-    silence(how.keep_stderr)?;
+    silence(how.keep_stdout, how.keep_stderr)?;
     Ok(Waiting(pipe.map(|(_, write)| fs::File::from(write))))
 }
 
-/// Turns the standard streams to `/dev/null`.
+/// Turns the standard streams to `/dev/null`, but for those that are kept.
 ///
 /// # Errors
 /// [`SetupError::Daemon`].
-pub fn silence(keep_stderr: bool) -> Result<(), SetupError> {
+pub fn silence(keep_stdout: bool, keep_stderr: bool) -> Result<(), SetupError> {
     let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         .map_err(daemon_fault("opening /dev/null"))?;
     dup2_stdin(&null).map_err(daemon_fault("dup2"))?;
-    dup2_stdout(&null).map_err(daemon_fault("dup2"))?;
+    if !keep_stdout {
+        dup2_stdout(&null).map_err(daemon_fault("dup2"))?;
+    }
     if !keep_stderr {
         dup2_stderr(null.as_fd()).map_err(daemon_fault("dup2"))?;
     }

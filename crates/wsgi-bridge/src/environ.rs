@@ -537,6 +537,7 @@ mod tests {
                     secure,
                     trusted: false,
                     script_told: false,
+                    queued_us: std::sync::atomic::AtomicU64::new(0),
                 };
                 let environ = environs
                     .build(py, &facts, &policy, None, hints.state().hints())

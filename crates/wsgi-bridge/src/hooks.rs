@@ -1,6 +1,7 @@
 //! Where a service tells what happens: logs, watchers, and Python code around each request.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
@@ -120,6 +121,22 @@ pub struct Facts {
     pub trusted: bool,
     /// Whether a believed peer gave the `SCRIPT_NAME`.
     pub script_told: bool,
+    /// For whoever measures how long the application was waited for, in microseconds; 0 until somebody writes it
+    /// ([`Facts::note_queue_time`]).
+    pub queued_us: AtomicU64,
+}
+
+impl Facts {
+    /// The application takes over now. Called from [`Hooks::began`] where somebody wants to know.
+    pub fn note_queue_time(&self) {
+        let waited = self.received.elapsed().as_micros() as u64;
+        self.queued_us.store(waited.max(1), Ordering::Relaxed);
+    }
+
+    /// Microseconds from the first byte to the application; 0 where nobody noted it, or it was not called.
+    pub fn queue_us(&self) -> u64 {
+        self.queued_us.load(Ordering::Relaxed)
+    }
 }
 
 /// What the application made of a request.

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -372,6 +373,7 @@ impl Service for WsgiService {
             secure,
             trusted,
             script_told,
+            queued_us: AtomicU64::new(0),
         });
         match (&self.mode, objection) {
             (_, Some(objection)) => self.object(facts, &objection),

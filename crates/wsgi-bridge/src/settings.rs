@@ -112,6 +112,8 @@ pub struct HeadSizes {
     pub field_bytes: usize,
     /// Methods with small letters or `#`, and of other lengths than 3 to 20, are taken. Default false.
     pub unconventional_methods: bool,
+    /// `HTTP/1.2` to `HTTP/1.9` are taken for 1.1. Default false.
+    pub unconventional_versions: bool,
 }
 
 impl Default for HeadSizes {
@@ -121,6 +123,7 @@ impl Default for HeadSizes {
             fields: 100,
             field_bytes: 8190,
             unconventional_methods: false,
+            unconventional_versions: false,
         }
     }
 }
@@ -142,6 +145,7 @@ pub fn limits(sizes: HeadSizes, keep_alive: Duration) -> Limits {
             fragment: true,
             ..TargetRule::default()
         },
+        minor_versions: sizes.unconventional_versions,
         underscores: Handling::Keep,
         // Stricter than gunicorn, which lets HTTP/1.1 without Host and any value of it through to the application.
         host: HostRule::default(),

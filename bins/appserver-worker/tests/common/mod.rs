@@ -16,6 +16,11 @@ use appserver_protocol::{
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use supervisor::{Board, Channel, Order, Report};
 
+/// The answer to settings that ask nothing of Python's logging.
+pub const SETTLED: FromTemplate = FromTemplate::Settled {
+    python_logging: false,
+};
+
 /// The extension, where Cargo put it: beside the test's own executable, or one folder up.
 pub fn module() -> PathBuf {
     let here = std::env::current_exe().expect("has a path");
@@ -99,7 +104,7 @@ impl Master {
     /// With the application in `app.py`, settled and ready to fork.
     pub fn with_app(source: &str, settings: serde_json::Value) -> Self {
         let mut master = Self::start(&[("app.py", source)]);
-        assert_eq!(master.settle("app:app", settings), FromTemplate::Settled);
+        assert_eq!(master.settle("app:app", settings), SETTLED);
         master
     }
 

@@ -6,15 +6,53 @@ use appserver_protocol::{ToTemplate, exit};
 use supervisor::exit::signal_name;
 use supervisor::{
     Death, Event, Exit, Generation, Level as EventLevel, Master, Notice, Outcome, Pid, Stuck,
-    WorkerId,
+    WorkerId, WorkerInfo,
 };
 
 use super::{Server, not_a_process};
+use crate::control::{self, Reason};
 use crate::log::Level;
 use crate::template::Asked;
 
 impl Server {
+    /// Counts what metrics and the control socket tell.
+    fn tally(&mut self, event: &Event) {
+        match event {
+            Event::Spawned { .. } => self.tally.spawned += 1,
+            Event::Stuck { worker, .. } => self.ending_for(*worker, Reason::Timeout),
+            Event::Leaving { worker, .. } => self.ending_for(*worker, Reason::MaxRequests),
+            Event::Fleet(Notice::Reloaded { .. }) => self.tally.reloads += 1,
+            Event::Gone {
+                worker,
+                death,
+                was_ready,
+                expected,
+                out_of_memory,
+                board,
+                ..
+            } => {
+                board.iter().for_each(|board| self.tally.before.add(board));
+                let known = self.reasons.remove(worker);
+                let reason = match death {
+                    _ if *out_of_memory => Reason::OutOfMemory,
+                    _ if known.is_some() => known.unwrap_or(Reason::Exit),
+                    _ if *expected => Reason::Asked,
+                    _ if !was_ready => Reason::Boot,
+                    Death::Exited(Exit::Signal { .. }) => Reason::Signal,
+                    _ => Reason::Exit,
+                };
+                self.tally.bury(reason);
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn ending_for(&mut self, worker: WorkerId, reason: Reason) {
+        self.reasons.insert(worker, reason);
+    }
+
     pub(super) fn hear(&mut self, event: &Event, master: &mut Master) {
+        self.tally(event);
         match event {
             Event::Stuck {
                 pid, stuck, note, ..
@@ -31,6 +69,7 @@ impl Server {
                 expected,
                 respawn_in,
                 out_of_memory,
+                ..
             } => {
                 self.buried(*worker, *pid);
                 if !expected || not_a_process(*death) {
@@ -64,6 +103,25 @@ impl Server {
         }
     }
 
+    /// Tells StatsD how many workers there are, when that has changed.
+    pub(super) fn count_workers(&mut self, master: &Master) {
+        let workers = master.workers().filter(WorkerInfo::is_serving).count();
+        if let (Some(statsd), true) = (self.log.statsd(), workers != self.counted_workers) {
+            statsd.gauge("gunicorn.workers", workers);
+            statsd.flush();
+            self.counted_workers = workers;
+        }
+    }
+
+    /// Tells StatsD how many connections wait to be accepted.
+    pub(super) fn count_backlog(&mut self) {
+        let waiting = control::backlog(self.listening());
+        if let (Some(statsd), Some(waiting)) = (self.log.statsd(), waiting) {
+            statsd.histogram("gunicorn.backlog", waiting);
+            statsd.flush();
+        }
+    }
+
     /// What a worker said when it could not boot.
     fn complaint(&self, worker: WorkerId) -> Option<String> {
         let (complained, words) = self.complaint.as_ref()?;
@@ -72,8 +130,9 @@ impl Server {
 
     /// Every worker answers for the first time.
     fn started(&mut self, workers: usize) {
-        if let Some(waiting) = self.waiting.take() {
-            crate::boot::let_go(waiting, 0);
+        if let (Some(waiting), Some(release)) = (self.waiting.take(), self.releases.values().next())
+        {
+            crate::boot::let_go(waiting, 0, &release.resolved);
         }
         self.tell_ready(workers);
     }

@@ -25,6 +25,7 @@ use supervisor::{
 
 pub(crate) use release::Release;
 
+use crate::control::{self, Control, Reason, Tally};
 use crate::doors::Doors;
 use crate::log::Log;
 use crate::python::Interpreter;
@@ -43,6 +44,8 @@ pub(crate) const OTHER_SIGNALS: [Signal; 6] = [
 ];
 /// The source that is the predecessor; templates have their own numbers, from 1.
 const PREDECESSOR: u64 = 0;
+/// How often StatsD is told how many connections wait.
+const BACKLOG_EVERY: Duration = Duration::from_secs(1);
 /// How long the last hook may take.
 const LAST_HOOK: Duration = Duration::from_secs(10);
 
@@ -55,6 +58,7 @@ pub(crate) struct Parts {
     pub pid_file: Option<PidFile>,
     pub release: Release,
     pub daemon: Option<Waiting>,
+    pub control: Control,
 }
 
 /// See the module.
@@ -75,6 +79,14 @@ pub(crate) struct Server {
     reload: Reload,
     upgrade: Upgrade,
     is_daemon: bool,
+    /// As StatsD knows it.
+    counted_workers: usize,
+    /// When StatsD is told how many connections wait, where it is.
+    backlog_due: Option<Instant>,
+    pub(crate) control: Control,
+    pub(crate) tally: Tally,
+    /// Why workers that are on their way out are.
+    reasons: BTreeMap<WorkerId, Reason>,
     /// Who waits for the daemon.
     waiting: Option<Waiting>,
     templates: u64,
@@ -94,6 +106,7 @@ impl Server {
             pid_file,
             release,
             daemon,
+            control,
         } = parts;
         let master = Master::new(Config {
             policy: release.policy(),
@@ -109,6 +122,10 @@ impl Server {
             .ok()
             .flatten()
             .map(|dog| (dog, Instant::now()));
+        let backlog_due = release
+            .resolved
+            .is_on("enable_backlog_metric")
+            .then(Instant::now);
         let is_daemon = release.resolved.is_on("daemon");
         let server = Self {
             start,
@@ -124,6 +141,11 @@ impl Server {
             reload: Reload::default(),
             upgrade: Upgrade::new(),
             is_daemon,
+            counted_workers: 0,
+            backlog_due,
+            control,
+            tally: Tally::new(),
+            reasons: BTreeMap::new(),
             waiting: daemon,
             templates: 1,
         };
@@ -191,6 +213,25 @@ impl Server {
         }
     }
 
+    /// The listening sockets.
+    pub(crate) fn listening(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.doors.fds()
+    }
+
+    /// Address, kind and descriptor of each.
+    pub(crate) fn listener_names(&self) -> Vec<(String, &'static str, i32)> {
+        self.doors.described()
+    }
+
+    /// The settings of the current release, by name.
+    pub(crate) fn settings_in_force(
+        &self,
+        master: &Master,
+    ) -> Option<&serde_json::Map<String, serde_json::Value>> {
+        let release = self.releases.get(&master.fleet().generation())?;
+        Some(&release.resolved.settings.0)
+    }
+
     /// The current release.
     fn current(&mut self, master: &Master) -> Option<&mut Release> {
         self.releases.get_mut(&master.fleet().generation())
@@ -254,6 +295,7 @@ impl Program for Server {
 
     fn on_event(&mut self, event: &Event, master: &mut Master) {
         self.hear(event, master);
+        self.count_workers(master);
     }
 
     fn on_disband(&mut self, generation: Generation, _: &mut Master) {
@@ -281,22 +323,35 @@ impl Program for Server {
             .chain(self.reload.templates())
             .filter(|template| !template.is_closed())
             .map(|template| (template.number, template.as_fd()));
-        predecessor.into_iter().chain(templates).collect()
+        let side = self.control.sources();
+        predecessor
+            .into_iter()
+            .chain(templates)
+            .chain(side)
+            .collect()
     }
 
     fn on_source(&mut self, number: u64, master: &mut Master) {
         match number {
             PREDECESSOR => self.predecessor_ended(),
+            number if number >= control::SOURCES => self.on_control(number, master),
             number => self.listen_to_template(number, master),
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.watchdog.as_ref().map(|(_, due)| *due)
+        let watchdog = self.watchdog.as_ref().map(|(_, due)| *due);
+        watchdog.into_iter().chain(self.backlog_due).min()
     }
 
     fn on_deadline(&mut self, now: Instant, _: &mut Master) {
-        if let Some((dog, due)) = &mut self.watchdog {
+        if let Some(due) = self.backlog_due.filter(|due| *due <= now) {
+            self.backlog_due = Some(due.max(now) + BACKLOG_EVERY);
+            self.count_backlog();
+        }
+        if let Some((dog, due)) = &mut self.watchdog
+            && *due <= now
+        {
             *due = now + dog.period();
             let told = self.notifier.watchdog();
             self.tell(told);

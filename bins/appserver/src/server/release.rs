@@ -23,15 +23,23 @@ pub(crate) struct Release {
     pub resolved: Resolved,
     /// What forks its workers.
     pub template: Template,
+    /// Its template's logging writes the master's lines.
+    pub python_logging: bool,
     sockets: Vec<OwnedFd>,
 }
 
 impl Release {
     /// A release whose template has settled.
-    pub fn new(template: Template, resolved: Resolved, sockets: Vec<OwnedFd>) -> Self {
+    pub fn new(
+        template: Template,
+        resolved: Resolved,
+        sockets: Vec<OwnedFd>,
+        python_logging: bool,
+    ) -> Self {
         Self {
             resolved,
             template,
+            python_logging,
             sockets,
         }
     }

@@ -26,6 +26,7 @@ pub(super) struct Reload {
 struct Preparing {
     template: Template,
     resolved: Option<Resolved>,
+    python_logging: bool,
 }
 
 #[derive(Debug)]
@@ -88,6 +89,7 @@ impl Server {
         self.reload.preparing = Some(Preparing {
             template,
             resolved: None,
+            python_logging: false,
         });
     }
 
@@ -115,7 +117,10 @@ impl Server {
             (Asked::Config, FromTemplate::Config { location, values }) => {
                 self.configured(location.as_deref(), values)
             }
-            (Asked::Settle, FromTemplate::Settled) => {
+            (Asked::Settle, FromTemplate::Settled { python_logging }) => {
+                if let Some(preparing) = &mut self.reload.preparing {
+                    preparing.python_logging = python_logging;
+                }
                 self.order(&ToTemplate::Hook(Hook::OnReload), Asked::Hook("on_reload"))
             }
             (Asked::Hook(_), FromTemplate::HookDone) => self.bring_in(master),
@@ -172,6 +177,7 @@ impl Server {
         let Some(Preparing {
             template,
             resolved: Some(resolved),
+            python_logging,
         }) = self.reload.preparing.take()
         else {
             return Ok(());
@@ -192,7 +198,7 @@ impl Server {
             .descriptors(staged.as_ref())
             .map_err(|error| error.to_string())?;
         let workers = resolved.number("workers") as usize;
-        let release = Release::new(template, resolved, sockets);
+        let release = Release::new(template, resolved, sockets, python_logging);
         if let Some(before) = self.reload.prepared.replace(Prepared { release, staged }) {
             before.release.template.dismiss();
         }
@@ -229,14 +235,10 @@ impl Server {
             release.close_doors();
         }
         if let Some(release) = self.releases.get(&generation) {
-            let (path, level) = (
-                release.resolved.text("errorlog"),
-                release.resolved.text("loglevel"),
-            );
-            let set = self
-                .log
-                .configure(path.unwrap_or("-"), level.unwrap_or("info"));
-            if let Err(why) = set {
+            let voice = release.template.voice();
+            self.log
+                .speak_through(voice.filter(|_| release.python_logging));
+            if let Err(why) = self.log.settle(&release.resolved) {
                 self.log.error(why);
             }
             for note in &release.resolved.notes {

@@ -8,7 +8,7 @@ use crate::boot::make_logs;
 use crate::template::Asked;
 
 impl Server {
-    pub(super) fn handle(&mut self, signal: Signal, master: &mut Master) {
+    pub(crate) fn handle(&mut self, signal: Signal, master: &mut Master) {
         self.log
             .info(format_args!("Handling signal: {}", name(signal)));
         match signal {
@@ -52,7 +52,7 @@ impl Server {
         master.stop(ending);
     }
 
-    fn resize(&mut self, master: &mut Master, workers: usize) {
+    pub(crate) fn resize(&mut self, master: &mut Master, workers: usize) {
         let before = master.fleet().target();
         master.scale(workers);
         let hook = Hook::NworkersChanged {

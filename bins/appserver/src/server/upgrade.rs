@@ -97,6 +97,12 @@ impl Server {
                 self.log.error(error);
             }
         }
+        if let Some(release) = self.releases.values().next_back() {
+            match crate::boot::open_control(&release.resolved, &self.log) {
+                Ok(control) => self.control = control,
+                Err(why) => self.log.error(why),
+            }
+        }
         let told = self.notifier.main_pid(std::process::id());
         self.tell(told);
         self.log.info("Master has been promoted.");

@@ -179,7 +179,7 @@ impl<'a> Parser<'a> {
 
     fn keep(&mut self, setting: &'static Setting, value: Value) {
         match (setting.kind, value) {
-            (Kind::List, value) => {
+            (Kind::List | Kind::Files, value) => {
                 let place = self.found.values.entry(setting.name);
                 let list = place.or_insert_with(|| Value::Array(Vec::new()));
                 if let Value::Array(list) = list {

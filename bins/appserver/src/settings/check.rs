@@ -1,5 +1,7 @@
 //! Values: what each kind of setting takes, from a configuration file or from the command line.
 
+use std::net::IpAddr;
+
 use serde_json::{Map, Value};
 use supervisor::privileges::IdentityError;
 use supervisor::{Groups, Identity};
@@ -36,12 +38,14 @@ impl Setting {
     pub fn check(&self, value: &Value) -> Result<Value, Wrong> {
         let identity = |find: &dyn Fn(&str) -> Result<u32, IdentityError>| identity(value, find);
         let checked = match self.kind {
-            Kind::Text | Kind::Folder => text(value, self.default),
+            Kind::Text | Kind::Folder | Kind::Class => text(value, self.default),
             Kind::Count => whole(value, decimal),
             Kind::Mode => whole(value, mode),
             Kind::Switch | Kind::SwitchOff => boolean(value, self.default),
             Kind::List => list(value, |text| vec![text.to_owned()]),
+            Kind::Files => return files(value, self.takes()),
             Kind::Words => list(value, commas),
+            Kind::Peers => return peers(value, self.takes()),
             Kind::Choice(words) => choice(value, words),
             Kind::OptionalChoice(words) => match value {
                 Value::Null | Value::Bool(false) => Some(self.default.value()),
@@ -59,6 +63,10 @@ impl Setting {
                 });
             }
             Kind::Map => map(value),
+            Kind::Dict => match value {
+                Value::Null => Some(self.default.value()),
+                value => Some(value.clone()).filter(Value::is_object),
+            },
             Kind::Hook | Kind::Any => Some(value.clone()),
         };
         checked.ok_or_else(|| Wrong::Kind(self.takes()))
@@ -71,6 +79,12 @@ impl Setting {
             Kind::Mode => "a file mode mask such as 007 or 0o077".to_owned(),
             Kind::Switch | Kind::SwitchOff => "True or False".to_owned(),
             Kind::List | Kind::Words => "a text or a list of texts".to_owned(),
+            Kind::Files => "the names of files that are there, or patterns".to_owned(),
+            Kind::Peers => {
+                "IP addresses, networks such as 10.0.0.0/8, or *, with commas between".to_owned()
+            }
+            Kind::Class => "a class, or its name with its module".to_owned(),
+            Kind::Dict => "a dict".to_owned(),
             Kind::Choice(words) | Kind::OptionalChoice(words) => {
                 format!("one of {}", words.join(", "))
             }
@@ -180,6 +194,50 @@ fn list(value: &Value, split: impl Fn(&str) -> Vec<String>) -> Option<Value> {
     }
 }
 
+fn files(value: &Value, takes: String) -> Result<Value, Wrong> {
+    let files = list(value, |text| vec![text.to_owned()]).ok_or(Wrong::Kind(takes))?;
+    let names = files.as_array().into_iter().flatten();
+    for name in names.filter_map(Value::as_str) {
+        let is_pattern = name.contains(['*', '?', '[']);
+        if !is_pattern && !std::path::Path::new(name).exists() {
+            return Err(Wrong::Because(format!("File {name} does not exist.")));
+        }
+    }
+    Ok(files)
+}
+
+fn peers(value: &Value, takes: String) -> Result<Value, Wrong> {
+    let peers = list(value, commas).ok_or(Wrong::Kind(takes))?;
+    let words = peers.as_array().into_iter().flatten();
+    for word in words.filter_map(Value::as_str) {
+        if word != "*" && !is_network(word) {
+            return Err(Wrong::Because(format!(
+                "'{word}' does not appear to be an IPv4 or IPv6 network"
+            )));
+        }
+    }
+    Ok(peers)
+}
+
+/// An address, or one with the length of its prefix and no bits beyond it.
+fn is_network(word: &str) -> bool {
+    let (address, prefix) = word.split_once('/').unwrap_or((word, ""));
+    let Ok(address) = address.parse::<IpAddr>() else {
+        return false;
+    };
+    let (bits, width) = match address {
+        IpAddr::V4(address) => (u128::from(u32::from(address)) << 96, 32),
+        IpAddr::V6(address) => (u128::from(address), 128),
+    };
+    if !word.contains('/') {
+        return true;
+    }
+    let mask = |length: u32| u128::MAX.checked_shr(length).unwrap_or(0);
+    prefix
+        .parse::<u32>()
+        .is_ok_and(|length| length <= width && bits & mask(length) == 0)
+}
+
 fn commas(text: &str) -> Vec<String> {
     text.split(',')
         .map(|word| word.trim().to_owned())
@@ -285,6 +343,19 @@ mod tests {
             checked("forwarded_allow_ips", json!("10.0.0.1, ::1,")),
             Ok(json!(["10.0.0.1", "::1"]))
         );
+        assert!(checked("forwarded_allow_ips", json!("10.0.0.0/8,*,fd00::/8")).is_ok());
+        for wrong in [
+            "localhost",
+            "10.0.0.1/8",
+            "10.0.0.0/33",
+            "::1/129",
+            "10.0.0.0/",
+        ] {
+            let words = checked("forwarded_allow_ips", json!(wrong)).unwrap_err();
+            assert!(matches!(words, Wrong::Because(words) if words.contains(wrong)));
+        }
+        assert!(checked("reload_extra_files", json!(["/", "no-such-*"])).is_ok());
+        assert!(checked("reload_extra_files", json!("/no/such/file")).is_err());
         assert!(checked("bind", json!([1])).is_err());
         assert!(checked("bind", json!(8000)).is_err());
     }

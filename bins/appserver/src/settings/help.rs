@@ -18,6 +18,17 @@ pub(crate) fn help(program: &str) -> String {
     text.push_str("\noptions:\n");
     entry(&mut text, "-h, --help", "Show this text and end.");
     entry(&mut text, "-v, --version", "Show the version and end.");
+    entry(&mut text, "--man-page", "Print the manual page and end.");
+    entry(
+        &mut text,
+        "--completion SHELL",
+        "Print completion for bash, zsh or fish and end.",
+    );
+    entry(
+        &mut text,
+        "ctl COMMAND",
+        "Ask a running server instead; appserver ctl -h.",
+    );
     for section in SECTIONS {
         let settings: Vec<_> = section
             .settings

@@ -6,8 +6,10 @@
 
 pub(crate) mod arguments;
 mod check;
+pub(crate) mod completion;
 pub(crate) mod help;
 mod list;
+pub(crate) mod man;
 mod print;
 pub(crate) mod reference;
 mod resolve;
@@ -70,6 +72,14 @@ pub(crate) enum Kind {
     Map,
     /// A function of the configuration file.
     Hook,
+    /// Files that are there, or patterns; its flag is repeated.
+    Files,
+    /// Addresses, networks and `*`, written with commas.
+    Peers,
+    /// A class, or its dotted name.
+    Class,
+    /// A dict of whatever Python has.
+    Dict,
     /// Anything: what cannot be used is refused by [`Support`], not by its kind.
     Any,
 }

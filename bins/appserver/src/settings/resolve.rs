@@ -181,6 +181,16 @@ impl Resolved {
         let checked = match value {
             ConfigValue::Plain(value) => setting.check(value),
             other if setting.kind == Kind::Any => Ok(shown(other).into()),
+            // A class, or a function that gives one; the template has the object itself.
+            ConfigValue::Other { kind, repr } if setting.kind == Kind::Class && kind == "type" => {
+                Ok(repr.as_str().into())
+            }
+            ConfigValue::Callable { repr } if setting.kind == Kind::Class => {
+                Ok(repr.as_str().into())
+            }
+            ConfigValue::Other { kind, repr } if setting.kind == Kind::Dict && kind == "dict" => {
+                Ok(repr.as_str().into())
+            }
             _ => Err(Wrong::Kind(setting.takes())),
         };
         let place = Place { setting, source };
@@ -195,7 +205,9 @@ impl Resolved {
             Support::Refused(instead) if value != setting.default.value() => {
                 return Err(Fault::new(format!("{place} is refused: {instead}")));
             }
-            Support::Warned(why) => self.notes.push(why.to_owned()),
+            Support::Warned(why) if value != setting.default.value() => {
+                self.notes.push(why.to_owned());
+            }
             _ => {}
         }
         self.settings.0.insert(setting.name.to_owned(), value);
@@ -240,7 +252,13 @@ impl Resolved {
     }
 
     fn worker_class(&mut self) -> Result<(), Fault> {
-        let class = self.text("worker_class").unwrap_or("sync").to_owned();
+        let class = self.text("worker_class").unwrap_or("sync");
+        // Python shows a class as <class 'module.Name'>.
+        let class = class
+            .strip_prefix("<class '")
+            .and_then(|class| class.strip_suffix("'>"))
+            .unwrap_or(class)
+            .to_owned();
         let ours = match class.as_str() {
             "sync" | "gunicorn.workers.sync.SyncWorker" | "egg:gunicorn#sync" => "sync",
             "gthread" | "gunicorn.workers.gthread.ThreadWorker" | "egg:gunicorn#gthread" => {
@@ -451,16 +469,13 @@ mod tests {
     fn every_fault_is_told_with_its_place() {
         let words = faults(&[
             file(json!({"workers": "many", "certfile": "x.pem", "bind": 8000})),
-            place(
-                Source::CommandLine,
-                json!({"statsd_host": "localhost:8125"}),
-            ),
+            place(Source::CommandLine, json!({"paste": "x.ini"})),
         ]);
         for part in [
             "Invalid value for workers: many\n\nError: gunicorn.conf.py: workers takes a whole number from 0, got 'many'",
             "Invalid value for bind: 8000",
             "gunicorn.conf.py: certfile is refused: TLS ends",
-            "command line: --statsd-host is refused: statsd is not there yet",
+            "command line: --paste/--paster is refused: PasteDeploy files are not read",
         ] {
             assert!(words.contains(part), "{part:?} is not in {words}");
         }
@@ -472,7 +487,7 @@ mod tests {
             &environment(&[]),
             None,
             &[file(
-                json!({"syslog": false, "keyfile": null, "proxy_protocol": false}),
+                json!({"spew": false, "keyfile": null, "proxy_protocol": false}),
             )],
         );
         assert_eq!(found.unwrap().application, "");

@@ -125,6 +125,8 @@ impl Setup {
         command
             .env("VIADUCT_WORKER", module())
             .env("PYTHONDONTWRITEBYTECODE", "1")
+            // Its control socket.
+            .env("XDG_RUNTIME_DIR", self.prefix.path())
             .env("TZ", "UTC")
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())

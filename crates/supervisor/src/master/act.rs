@@ -70,7 +70,7 @@ impl Master {
                     let gone = self.members.remove(worker);
                     let killed = matches!(death, Death::Exited(exit) if exit.was_killed());
                     let out_of_memory = killed && self.oom.struck();
-                    let pid = gone.and_then(|member| member.pid);
+                    let pid = gone.as_ref().and_then(|member| member.pid);
                     self.events.push(Event::Gone {
                         worker,
                         pid,
@@ -79,6 +79,7 @@ impl Master {
                         expected,
                         respawn_in,
                         out_of_memory,
+                        board: gone.map(|member| member.board),
                     });
                 }
                 Action::Tell(notice) => self.events.push(Event::Fleet(notice)),

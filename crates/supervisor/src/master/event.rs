@@ -4,6 +4,7 @@ use std::fmt;
 
 use rustix::process::Pid;
 
+use crate::board::Board;
 use crate::exit::signal_name;
 use crate::fleet::{Death, Ending, Generation, KillReason, Notice, Stuck, WorkerId};
 
@@ -101,6 +102,8 @@ pub enum Event {
         respawn_in: Option<std::time::Duration>,
         /// Has the kernel killed processes of this cgroup for lack of memory just now?
         out_of_memory: bool,
+        /// Its board, with the numbers that it has left behind.
+        board: Option<Board>,
     },
     /// What a worker said was not understood, or it cannot be spoken to.
     Channel {
@@ -309,6 +312,7 @@ mod tests {
             expected: false,
             respawn_in: Some(Duration::from_millis(200)),
             out_of_memory: true,
+            board: None,
         };
         assert_eq!(
             gone.to_string(),

@@ -23,7 +23,7 @@ pub(super) const DEVELOPMENT: Section = Section {
             "reload_extra_files",
             &["--reload-extra-file"],
             "FILES",
-            Kind::List,
+            Kind::Files,
             Preset::List(&[]),
             "More files to watch, or patterns; may be given several times.",
         ),

@@ -2,11 +2,6 @@
 
 use super::{Kind, Preset, Section, in_file, setting, switch};
 
-const NO_SYSLOG: &str = "syslog is not there yet; write to standard error (\"-\") and let systemd or the container collect it";
-const NO_STATSD: &str = "statsd is not there yet; leave it out, or count in post_request";
-const OWN_LOGGING: &str = "it is not there yet; the loggers gunicorn.error and gunicorn.access are Python's own, so set them up in \
-                           the post_worker_init hook, or in the application";
-
 pub(super) const LOGGING: Section = Section {
     title: "Logs",
     settings: &[
@@ -27,7 +22,10 @@ pub(super) const LOGGING: Section = Section {
             "The form of these lines. %(h)s peer, %(l)s -, %(u)s user, %(t)s time, %(r)s request line, %(m)s method, %(U)s path, \
              %(q)s query, %(H)s version, %(s)s status, %(B)s and %(b)s bytes of content (b: - for none), %(f)s Referer, %(a)s \
              User-Agent, %(T)s seconds, %(M)s milliseconds, %(D)s microseconds, %(L)s decimal seconds, %(p)s process, \
-             %({name}i)s request field, %({name}o)s response field, %({name}e)s environ.",
+             %({name}i)s request field, %({name}o)s response field, %({name}e)s environ; and, not in gunicorn: %(queue_time)s \
+             seconds before the application took over, %(worker_id)s the worker's number, %(request_id)s X-Request-ID or one \
+             of our own. The word json stands for a JSON object with all that is usual; what begins with { is taken for JSON, \
+             and its values are escaped so.",
         ),
         setting(
             "errorlog",
@@ -54,108 +52,102 @@ pub(super) const LOGGING: Section = Section {
             "logger_class",
             &["--logger-class"],
             "STRING",
-            Kind::Any,
+            Kind::Class,
             Preset::Text("gunicorn.glogging.Logger"),
-            "A logger class of one's own.",
-        )
-        .refused(OWN_LOGGING),
+            "The class of server.log and worker.log: a class, or its dotted name; usually one derived from gunicorn.glogging.Logger, which \
+             is there also where gunicorn is not installed. With a class of one's own, Python writes every line of the logs.",
+        ),
         setting(
             "logconfig",
             &["--log-config"],
             "FILE",
             Kind::Text,
             Preset::Nothing,
-            "A file for logging.config.fileConfig.",
-        )
-        .refused(OWN_LOGGING),
+            "A file for Python's logging.config.fileConfig. With it Python writes every line of the logs, through the loggers \
+             gunicorn.error and gunicorn.access.",
+        ),
         in_file(
             "logconfig_dict",
-            Kind::Any,
+            Kind::Dict,
             Preset::Map(&[]),
-            "A dict for logging.config.dictConfig.",
-        )
-        .refused(OWN_LOGGING),
+            "A dict for Python's logging.config.dictConfig, over gunicorn's defaults; otherwise as logconfig, which it goes before.",
+        ),
         setting(
             "logconfig_json",
             &["--log-config-json"],
             "FILE",
             Kind::Text,
             Preset::Nothing,
-            "A JSON file for logging.config.dictConfig.",
-        )
-        .refused(OWN_LOGGING),
-        switch("syslog", &["--log-syslog"], "Send the logs to syslog.").refused(NO_SYSLOG),
+            "A JSON file with such a dict; it goes before logconfig.",
+        ),
+        switch(
+            "syslog",
+            &["--log-syslog"],
+            "Send the logs to syslog, besides to their files.",
+        ),
         setting(
             "syslog_addr",
             &["--log-syslog-to"],
             "SYSLOG_ADDR",
             Kind::Text,
             Preset::Text("udp://localhost:514"),
-            "Where syslog is.",
-        )
-        .refused(NO_SYSLOG),
+            "Where syslog is: udp://HOST:PORT, tcp://HOST:PORT or unix://PATH, which may end in #dgram or #stream.",
+        ),
         setting(
             "syslog_prefix",
             &["--log-syslog-prefix"],
             "SYSLOG_PREFIX",
             Kind::Text,
             Preset::Nothing,
-            "The name for syslog.",
-        )
-        .refused(NO_SYSLOG),
+            "What lines for syslog begin with, after gunicorn.; the default is the name of the process.",
+        ),
         setting(
             "syslog_facility",
             &["--log-syslog-facility"],
             "SYSLOG_FACILITY",
             Kind::Text,
             Preset::Text("user"),
-            "The facility for syslog.",
-        )
-        .refused(NO_SYSLOG),
+            "Their facility.",
+        ),
         switch(
             "disable_redirect_access_to_syslog",
             &["--disable-redirect-access-to-syslog"],
             "Keep access lines out of syslog.",
-        )
-        .accepted("nothing goes to syslog"),
+        ),
         switch(
             "enable_stdio_inheritance",
             &["-R", "--enable-stdio-inheritance"],
-            "Keep standard output and error in a daemon.",
-        )
-        .refused("a daemon has no standard streams here; use --error-logfile and --capture-output"),
+            "A daemon keeps standard output and error where the shell has redirected them.",
+        ),
         setting(
             "statsd_host",
             &["--statsd-host"],
             "STATSD_ADDR",
             Kind::Text,
             Preset::Nothing,
-            "Where statsd is.",
-        )
-        .refused(NO_STATSD),
+            "A StatsD server, HOST:PORT or unix://PATH, that gets gunicorn.requests, gunicorn.request.duration, \
+             gunicorn.request.status.N, gunicorn.workers and gunicorn.log.LEVEL. Several metrics share a packet.",
+        ),
         setting(
             "dogstatsd_tags",
             &["--dogstatsd-tags"],
             "DOGSTATSD_TAGS",
             Kind::Text,
             Preset::Text(""),
-            "Tags for statsd.",
-        )
-        .accepted("nothing goes to statsd: statsd_host is not there yet"),
+            "Tags for DataDog behind each metric: name:value,name:value.",
+        ),
         setting(
             "statsd_prefix",
             &["--statsd-prefix"],
             "STATSD_PREFIX",
             Kind::Text,
             Preset::Text(""),
-            "What the names for statsd begin with.",
-        )
-        .accepted("nothing goes to statsd: statsd_host is not there yet"),
+            "What the names of the metrics begin with; a dot follows it.",
+        ),
         switch(
             "enable_backlog_metric",
             &["--enable-backlog-metric"],
-            "Tell statsd how many connections wait.",
-        )
-        .refused(NO_STATSD),
+            "Tell StatsD every second how many connections wait to be accepted (gunicorn.backlog).",
+        ),
     ],
 };

@@ -7,6 +7,7 @@ mod logging;
 mod other;
 mod process;
 mod requests;
+mod watching;
 mod workers;
 
 use super::{Kind, Preset, Setting, Support};
@@ -29,6 +30,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     requests::FORWARDING,
     process::PROCESS,
     logging::LOGGING,
+    watching::WATCHING,
     development::DEVELOPMENT,
     hooks::HOOKS,
     other::TLS,

@@ -208,33 +208,11 @@ pub(super) const ELSEWHERE: Section = Section {
             "uwsgi_allow_ips",
             &["--uwsgi-allow-from"],
             "STRING",
-            Kind::Words,
+            Kind::Peers,
             Preset::List(&["127.0.0.1", "::1"]),
             "Who may speak the uwsgi protocol.",
         )
         .accepted("nobody may: only HTTP is spoken"),
-        text(
-            "control_socket",
-            &["--control-socket"],
-            "PATH",
-            "The socket of gunicornc.",
-        )
-        .accepted("there is no such tool; signals do what it does"),
-        setting(
-            "control_socket_mode",
-            &["--control-socket-mode"],
-            "INT",
-            Kind::Mode,
-            Preset::Number(0o600),
-            "The mode of that socket.",
-        )
-        .accepted("there is no such socket"),
-        switch(
-            "control_socket_disable",
-            &["--no-control-socket"],
-            "Do without that socket.",
-        )
-        .accepted("there is no such socket"),
         text(
             "paste",
             &["--paste", "--paster"],

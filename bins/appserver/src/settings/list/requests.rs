@@ -43,7 +43,7 @@ pub(super) const SECURITY: Section = Section {
             &["--strip-header-spaces"],
             "Accept white space before the colon of a field.",
         )
-        .refused("it lets requests be smuggled; leave the setting out, and have the client fixed"),
+        .warned("strip_header_spaces is not obeyed, for it lets requests be smuggled: such fields are answered with 400; leave it out, and have the client fixed"),
         switch(
             "permit_unconventional_http_method",
             &["--permit-unconventional-http-method"],
@@ -52,9 +52,8 @@ pub(super) const SECURITY: Section = Section {
         switch(
             "permit_unconventional_http_version",
             &["--permit-unconventional-http-version"],
-            "Accept versions other than HTTP/1.0 and 1.1.",
-        )
-        .refused("no other version has the form of HTTP/1; leave the setting out"),
+            "Take HTTP/1.2 to HTTP/1.9 for HTTP/1.1. Other versions do not have the form of HTTP/1, and are refused all the same.",
+        ),
         switch(
             "casefold_http_method",
             &["--casefold-http-method"],
@@ -70,7 +69,7 @@ pub(super) const FORWARDING: Section = Section {
             "forwarded_allow_ips",
             &["--forwarded-allow-ips"],
             "STRING",
-            Kind::Words,
+            Kind::Peers,
             LOCAL,
             "The proxies whose word is taken for the scheme and for forwarder_headers: addresses and networks, with commas \
              between them, or * for all. Those that come by a unix socket are always believed.",
@@ -117,7 +116,7 @@ pub(super) const FORWARDING: Section = Section {
             "proxy_allow_ips",
             &["--proxy-allow-from"],
             "STRING",
-            Kind::Words,
+            Kind::Peers,
             LOCAL,
             "Who may speak the PROXY protocol.",
         )

@@ -18,7 +18,7 @@ pub(super) const WORKERS: Section = Section {
             "worker_class",
             &["-k", "--worker-class"],
             "STRING",
-            Kind::Any,
+            Kind::Class,
             Preset::Text("sync"),
             "The kind of worker: sync or gthread. Both read requests and write responses without blocking; the application is \
              called on the connection's thread, or, with --threads, in one of several.",

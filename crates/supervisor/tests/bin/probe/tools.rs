@@ -49,6 +49,7 @@ pub fn daemon(arguments: &[String]) -> i32 {
     };
     set_umask(0o027);
     let waiting = daemonize(Daemon {
+        keep_stdout: false,
         keep_stderr: false,
         wait: true,
     })

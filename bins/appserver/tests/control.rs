@@ -1,0 +1,207 @@
+//! The control socket, `appserver ctl`, and the metrics.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use serde_json::Value;
+use support::{PID_APP, PROGRAM, Server, Setup, get_from};
+use testkit::Address;
+
+fn ctl(server: &Server, words: &[&str]) -> (i32, String, String) {
+    let socket = server.prefix.join("gunicorn.ctl");
+    let output = Command::new(PROGRAM)
+        .args(["ctl", "-s"])
+        .arg(socket)
+        .args(words)
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        output.status.code().unwrap_or(-1),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
+fn json(server: &Server, words: &[&str]) -> Value {
+    let (code, out, err) = ctl(server, &[words, &["--json"]].concat());
+    assert_eq!(code, 0, "{err}");
+    serde_json::from_str(&out).unwrap()
+}
+
+/// The process ids of workers that serve.
+fn serving(server: &Server) -> Vec<i64> {
+    let all = json(server, &["workers"]);
+    let workers = all["workers"].as_array().unwrap().iter();
+    workers
+        .filter(|worker| worker["state"] == "serving")
+        .map(|worker| worker["pid"].as_i64().unwrap())
+        .collect()
+}
+
+#[test]
+fn workers_are_listed_added_removed_and_replaced() {
+    let server = Setup::new(PID_APP).args(&["--workers", "1"]).start();
+    let before = serving(&server);
+    assert_eq!(before.len(), 1);
+    assert_eq!(json(&server, &["worker", "add", "2"])["total"], 3);
+    server.until("three workers", || {
+        (serving(&server).len() == 3).then_some(())
+    });
+    assert_eq!(json(&server, &["worker", "remove", "9"])["removed"], 2);
+    server.until("one worker", || (serving(&server).len() == 1).then_some(()));
+    let last = serving(&server)[0];
+    let killed = json(&server, &["worker", "kill", &last.to_string()]);
+    assert_eq!(killed["success"], true);
+    server.until("another worker", || {
+        let now = serving(&server);
+        (now.len() == 1 && now[0] != last).then_some(())
+    });
+    assert_eq!(json(&server, &["worker", "kill", "1"])["success"], false);
+    let stats = json(&server, &["stats"]);
+    assert_eq!(stats["workers_spawned"], 4);
+    assert_eq!(stats["worker_ends"]["asked"], 3);
+    assert_eq!(stats["pid"], server.child.id());
+}
+
+#[test]
+fn gunicorns_commands_text_and_errors() {
+    let server = Setup::new(PID_APP).start();
+    let (code, out, _) = ctl(&server, &["show", "workers"]);
+    assert_eq!(code, 0);
+    assert!(
+        out.starts_with("count: 1\n") && out.contains("PID") && out.contains("serving"),
+        "{out}"
+    );
+    let all = json(&server, &["show", "all"]);
+    assert_eq!(all["arbiter"]["pid"], server.child.id());
+    assert_eq!(json(&server, &["show", "config"])["workers"], 1);
+    let listeners = json(&server, &["show", "listeners"]);
+    assert_eq!(listeners["listeners"][0]["type"], "unix");
+    let (code, _, err) = ctl(&server, &["nonsense"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("Unknown command: nonsense"), "{err}");
+    let (code, _, err) = ctl(&server, &["worker", "add", "many"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("\"many\" is no number of workers"), "{err}");
+}
+
+#[test]
+fn a_reload_and_the_end_can_be_asked_for() {
+    let mut server = Setup::new(PID_APP).start();
+    json(&server, &["reload"]);
+    server.until("the reload", || {
+        (json(&server, &["stats"])["reloads"] == 1).then_some(())
+    });
+    json(&server, &["shutdown"]);
+    assert_eq!(server.wait(), 0);
+    assert!(!server.prefix.join("gunicorn.ctl").exists());
+}
+
+#[test]
+fn the_socket_has_its_mode_or_is_not_there() {
+    use std::os::unix::fs::PermissionsExt;
+    let server = Setup::new(PID_APP)
+        .args(&[
+            "--control-socket",
+            "mine.ctl",
+            "--control-socket-mode",
+            "0660",
+        ])
+        .start();
+    let mode = std::fs::metadata(server.prefix.join("mine.ctl"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o660);
+    let server = Setup::new(PID_APP).args(&["--no-control-socket"]).start();
+    assert!(!server.prefix.join("gunicorn.ctl").exists());
+    let (code, _, err) = ctl(&server, &["workers"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("no server listens on"), "{err}");
+}
+
+#[test]
+fn metrics_are_told_on_a_socket_of_their_own() {
+    let server = Setup::new(PID_APP)
+        .args(&[
+            "--metrics-bind",
+            "unix:metrics.sock",
+            "--max-requests",
+            "1000",
+        ])
+        .start();
+    for _ in 0..3 {
+        server.get("/");
+    }
+    let place = Address::Unix(server.prefix.join("metrics.sock"));
+    let page = server.until("the requests in the metrics", || {
+        let response = get_from(&place, "/metrics").ok()?;
+        let page = response.text();
+        let counted = values(&page)["appserver_requests_total"] >= 4.0;
+        counted.then_some(page)
+    });
+    let values = values(&page);
+    for name in [
+        "appserver_workers",
+        "appserver_workers_target",
+        "appserver_workers_spawned_total",
+    ] {
+        assert_eq!(values[name], 1.0, "{name}\n{page}");
+    }
+    let count = values["appserver_requests_total"];
+    for name in [
+        "appserver_request_duration_seconds_count",
+        "appserver_request_duration_seconds_bucket{le=\"+Inf\"}",
+        "appserver_queue_wait_seconds_count",
+        "appserver_responses_total{status=\"2xx\"}",
+    ] {
+        assert_eq!(values[name], count, "{name}\n{page}");
+    }
+    assert!(
+        values["appserver_request_duration_seconds_sum"] > 0.0,
+        "{page}"
+    );
+    assert!(
+        page.contains("appserver_worker_memory_bytes{worker=\"1\""),
+        "{page}"
+    );
+    // The numbers of a worker that is gone stay.
+    json(&server, &["reload"]);
+    server.until("the old worker's end among the metrics", || {
+        let page = get_from(&place, "/metrics").ok()?.text();
+        let values = self::values(&page);
+        let gone = values.get("appserver_worker_ends_total{reason=\"asked\"}") == Some(&1.0);
+        (gone && values["appserver_requests_total"] >= count).then_some(())
+    });
+}
+
+#[test]
+fn the_depth_of_the_queue_is_told_for_tcp() {
+    let server = Setup::new(PID_APP)
+        .args(&[
+            "--bind",
+            "127.0.0.1:0",
+            "--metrics-bind",
+            "unix:metrics.sock",
+        ])
+        .start();
+    let place = Address::Unix(server.prefix.join("metrics.sock"));
+    let page = get_from(&place, "/").unwrap().text();
+    assert!(
+        values(&page).contains_key("appserver_queue_depth"),
+        "{page}"
+    );
+}
+
+fn values(page: &str) -> BTreeMap<String, f64> {
+    let lines = page.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            (name.to_owned(), value.parse().unwrap())
+        })
+        .collect()
+}

@@ -1,0 +1,116 @@
+//! The hooks of the configuration file: their order, and what they are given.
+
+mod support;
+
+use rustix::process::Signal;
+use support::Setup;
+
+const APP: &str = "
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Length', '2')])
+    return [b'ok']
+";
+
+const HOOKS: &str = "
+import os
+
+def tell(*words):
+    with open('trace.log', 'a') as trace:
+        trace.write(' '.join(str(word) for word in words) + '\\n')
+
+def on_starting(server): tell('on_starting', server.address, server.cfg.workers, server.num_workers, server.LISTENERS, server.WORKERS)
+def on_reload(server): tell('on_reload')
+def when_ready(server): tell('when_ready', len(server.LISTENERS))
+def pre_fork(server, worker): tell('pre_fork', worker.age, worker.pid)
+def post_fork(server, worker): tell('post_fork', worker.age, worker.pid == os.getpid(), worker.nr, worker.alive, worker.booted)
+def post_worker_init(worker): tell('post_worker_init', worker.age, callable(worker.wsgi), worker.cfg.proc_name, worker.timeout)
+def worker_int(worker): tell('worker_int', worker.age, worker.alive)
+def pre_request(worker, req):
+    tell('pre_request', worker.nr, req.method, req.uri, req.path, req.query, req.fragment, req.version, req.scheme, dict(req.headers)['X-A'])
+def post_request(worker, req, environ, resp):
+    tell('post_request', worker.nr, resp.status, resp.status_code, resp.headers, resp.sent, resp.response_length, environ['PATH_INFO'])
+def child_exit(server, worker): tell('child_exit', worker.age, worker.pid in server.WORKERS)
+def worker_exit(server, worker): tell('worker_exit', worker.age, worker.pid == os.getpid())
+def nworkers_changed(server, new, old): tell('nworkers_changed', new, old)
+def on_exit(server): tell('on_exit')
+";
+
+#[test]
+fn the_order_and_the_attributes_are_gunicorns() {
+    let mut server = Setup::new(APP)
+        .file("gunicorn.conf.py", HOOKS)
+        .args(&["--bind", "127.0.0.1:0"])
+        .spawn();
+    server.until_log("Booting worker", 1);
+    let mut client = server.until("the socket", || {
+        testkit::http::Client::connect(server.socket()).ok()
+    });
+    client.wire().set_patience(support::PATIENCE);
+    client
+        .ask(
+            "GET",
+            "/p%20a?q=1#f",
+            &[("X-A", "b"), ("Connection", "close")],
+        )
+        .unwrap();
+    assert_eq!(client.response().unwrap().status, 200);
+    server.until("the hook after the request", || {
+        server
+            .read("trace.log")
+            .contains("post_request")
+            .then_some(())
+    });
+    server.signal(Signal::INT);
+    assert_eq!(server.wait(), 0);
+    let trace = server.read("trace.log");
+    assert_eq!(
+        trace,
+        "nworkers_changed 1 None
+on_starting [('127.0.0.1', 0), 'app.sock'] 1 1 [] {}
+when_ready 2
+pre_fork 1 [booting]
+post_fork 1 True 0 True False
+post_worker_init 1 True app:application 15.0
+pre_request 0 GET /p%20a?q=1#f /p%20a q=1 f (1, 1) http b
+post_request 1 200 OK 200 [('Content-Length', '2')] 2 2 /p a
+worker_int 1 False
+worker_exit 1 True
+child_exit 1 False
+on_exit
+"
+    );
+}
+
+#[test]
+fn a_hook_may_be_named_and_an_exception_in_it_has_gunicorns_consequences() {
+    // Before a request: 500. After it: a line in the log. Elsewhere in a worker: it does not boot.
+    let conf = "
+def pre_request(worker, req):
+    if req.path == '/before': raise ValueError('in pre_request')
+def post_request(worker, req):
+    if req.path == '/after': raise ValueError('in post_request')
+when_ready = 'mine.ready'
+";
+    let server = Setup::new(APP)
+        .file("gunicorn.conf.py", conf)
+        .file(
+            "mine.py",
+            "def ready(server): server.log.warning('named hook ran')\n",
+        )
+        .start();
+    assert_eq!(server.get("/before").status, 500);
+    assert_eq!(server.get("/after").status, 200);
+    server.until_log("ValueError: in post_request", 1);
+    server.until_log("named hook ran", 1);
+    for (conf, code) in [
+        (
+            "def post_fork(server, worker): raise ValueError('in a hook')",
+            3,
+        ),
+        ("def on_starting(server): raise ValueError('in a hook')", 1),
+    ] {
+        let (ended, _, err) = Setup::new(APP).file("gunicorn.conf.py", conf).run();
+        assert_eq!(ended, code, "{err}");
+        assert!(err.contains("ValueError: in a hook"), "{err}");
+    }
+}

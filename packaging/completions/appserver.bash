@@ -1,0 +1,55 @@
+# bash completion for appserver; written by appserver --completion bash
+_appserver() {
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
+    COMPREPLY=()
+    case $prev in
+        -c|--config) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --python) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        -b|--bind) :; return ;;
+        --backlog) :; return ;;
+        -w|--workers) :; return ;;
+        -k|--worker-class) COMPREPLY=($(compgen -W "sync gthread" -- "$cur")); return ;;
+        --threads) :; return ;;
+        --worker-connections) :; return ;;
+        --max-requests) :; return ;;
+        --max-requests-jitter) :; return ;;
+        -t|--timeout) :; return ;;
+        --graceful-timeout) :; return ;;
+        --keep-alive) :; return ;;
+        --limit-request-line) :; return ;;
+        --limit-request-fields) :; return ;;
+        --limit-request-field_size) :; return ;;
+        --forwarded-allow-ips) :; return ;;
+        --forwarder-headers) :; return ;;
+        --header-map) COMPREPLY=($(compgen -W "drop refuse dangerous" -- "$cur")); return ;;
+        -p|--pid) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --chdir) COMPREPLY=($(compgen -d -- "$cur")); return ;;
+        --pythonpath) :; return ;;
+        -e|--env) :; return ;;
+        -u|--user) :; return ;;
+        -g|--group) :; return ;;
+        -m|--umask) :; return ;;
+        -n|--name) :; return ;;
+        --access-logfile) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --access-logformat) :; return ;;
+        --error-logfile|--log-file) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --log-level) COMPREPLY=($(compgen -W "debug info warning error critical" -- "$cur")); return ;;
+        --logger-class) :; return ;;
+        --log-config) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --log-config-json) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --log-syslog-to) :; return ;;
+        --log-syslog-prefix) :; return ;;
+        --log-syslog-facility) :; return ;;
+        --statsd-host) :; return ;;
+        --dogstatsd-tags) :; return ;;
+        --statsd-prefix) :; return ;;
+        --control-socket) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --control-socket-mode) :; return ;;
+        --metrics-bind) :; return ;;
+        --reload-extra-file) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+    esac
+    if [[ $cur == -* ]]; then
+        COMPREPLY=($(compgen -W "--help --version -c --config --python --check-config --print-config -b --bind --backlog --reuse-port -w --workers -k --worker-class --threads --worker-connections --max-requests --max-requests-jitter -t --timeout --graceful-timeout --keep-alive --limit-request-line --limit-request-fields --limit-request-field_size --permit-unconventional-http-method --permit-unconventional-http-version --casefold-http-method --forwarded-allow-ips --forwarder-headers --header-map -D --daemon -p --pid --chdir --pythonpath -e --env -u --user -g --group --initgroups -m --umask --preload --no-sendfile -n --name --access-logfile --access-logformat --error-logfile --log-file --log-level --capture-output --logger-class --log-config --log-config-json --log-syslog --log-syslog-to --log-syslog-prefix --log-syslog-facility --disable-redirect-access-to-syslog -R --enable-stdio-inheritance --statsd-host --dogstatsd-tags --statsd-prefix --enable-backlog-metric --control-socket --control-socket-mode --no-control-socket --metrics-bind --reload --reload-extra-file" -- "$cur"))
+    fi
+}
+complete -o default -F _appserver appserver
