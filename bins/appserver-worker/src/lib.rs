@@ -6,6 +6,7 @@
 //! sockets, HTTP and logs is Rust.
 
 mod access;
+mod asgi;
 mod clock;
 mod hooks;
 mod logs;
