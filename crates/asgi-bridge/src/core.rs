@@ -1,6 +1,7 @@
 //! What all requests of a service share.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -12,6 +13,7 @@ use crate::home::Home;
 use crate::scope::Scopes;
 use crate::settings::Settings;
 use crate::tasks::Tasks;
+use crate::websocket::{Deflate, Session};
 
 /// The application, the settings, and what is made once.
 pub(crate) struct Core {
@@ -25,6 +27,8 @@ pub(crate) struct Core {
     /// What is raised by a `send()` that nobody will ever get.
     pub disconnected: Py<PyAny>,
     scopes: Mutex<Scopes>,
+    deflate: Mutex<Deflate>,
+    sessions: Mutex<HashMap<usize, Weak<Session>>>,
 }
 
 impl Core {
@@ -50,6 +54,8 @@ impl Core {
         Ok(Self {
             application,
             policy: Policy::new(&settings.http),
+            deflate: Mutex::default(),
+            sessions: Mutex::default(),
             scopes: Mutex::new(Scopes::new(py, &settings, state)?),
             settings,
             hooks,
@@ -64,7 +70,6 @@ impl Core {
         self.scopes().http(py, facts, &self.policy)
     }
 
-    #[expect(dead_code, reason = "for WebSockets")]
     pub fn websocket_scope<'py>(
         &self,
         py: Python<'py>,
@@ -80,13 +85,22 @@ impl Core {
             .unwrap_or(false)
     }
 
-    #[expect(dead_code, reason = "for WebSockets")]
     /// What to raise when the client is gone.
     pub fn disconnect(&self, py: Python<'_>, words: &'static str) -> PyErr {
         match self.disconnected.bind(py).call1((words,)) {
             Ok(value) => PyErr::from_value(value),
             Err(error) => error,
         }
+    }
+
+    /// What packs and unpacks the messages of WebSockets.
+    pub fn deflate(&self) -> MutexGuard<'_, Deflate> {
+        self.deflate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The WebSockets that there are.
+    pub fn sessions(&self) -> MutexGuard<'_, HashMap<usize, Weak<Session>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     // Only the loop's thread makes scopes, and making them calls no code of the application's.

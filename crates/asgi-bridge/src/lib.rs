@@ -28,6 +28,7 @@ mod scope;
 mod service;
 mod settings;
 mod tasks;
+mod websocket;
 
 pub use lifespan::{Lifespan, close_loop, new_loop};
 pub use reactor::{Reactor, step_aside};

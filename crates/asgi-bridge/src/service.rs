@@ -2,14 +2,15 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use http_body::{Frame, SizeHint};
+use http_wire::Known;
 use http_wire::fields::Fields;
 use http_wire::head::RequestHead;
 use proxy_core::body::{Body, BodyError};
@@ -29,6 +30,7 @@ use crate::http::{Receive, Send as SendCall};
 use crate::message::Head;
 use crate::reactor::Reactor;
 use crate::settings::Settings;
+use crate::websocket::{self, Asked, Opening, Session};
 
 /// Answers requests with an ASGI application, whose loop is watched over by a [`Reactor`].
 pub struct AsgiService {
@@ -73,9 +75,13 @@ impl AsgiService {
     }
 
     /// From now on connections close after their next response. Clients that are about to send a request get their answer; start the
-    /// drain, which closes idle connections, a moment later.
+    /// drain, which closes idle connections, a moment later. WebSockets are closed with 1012 (service restart).
     pub fn part(&self) {
         self.parting.store(true, Ordering::Relaxed);
+        let sessions: Vec<_> = self.core.sessions().values().cloned().collect();
+        for session in sessions.iter().filter_map(Weak::upgrade) {
+            session.restart();
+        }
     }
 
     /// How many calls of the application have not come to their end.
@@ -140,6 +146,54 @@ impl AsgiService {
             ending,
             ..Response::default()
         };
+        (response, Some(record))
+    }
+
+    /// Answers a WebSocket's handshake.
+    async fn websocket(&self, facts: Arc<Facts>, asked: Asked) -> (Response, Option<Record>) {
+        let session = Session::new(self.core.clone(), facts.clone(), asked);
+        let number = Arc::as_ptr(&session) as usize;
+        self.core
+            .sessions()
+            .insert(number, Arc::downgrade(&session));
+        let listed = Listed(self.core.clone(), number);
+        let opening = Opening(Some(session.clone()));
+        let calls = session.clone();
+        call::begin(&session, move |py| {
+            let receive = Py::new(py, websocket::Receive(calls.clone()))?.into_any();
+            Ok((receive, Py::new(py, websocket::Send(calls))?.into_any()))
+        });
+        let answer = poll_fn(|cx| session.poll_answer(cx)).await;
+        let (head, body) = match answer {
+            websocket::Answer::Page(status) => return self.page(facts, status, ""),
+            websocket::Answer::Deny(head, bytes) => (head, Body::Bytes(bytes)),
+            websocket::Answer::Accept(head) => (head, Body::Empty),
+        };
+        let content = body.exact_length().map_or(Content::None, Content::Fixed);
+        let record = Record {
+            fields: self.copy(&head.fields),
+            status: head.status,
+            facts,
+            content,
+        };
+        let mut response = Response {
+            status: head.status,
+            fields: head.fields,
+            body,
+            ..Response::default()
+        };
+        response.ending.server = self.core.settings.http.server;
+        if response.status == StatusCode::SWITCHING_PROTOCOLS {
+            response.upgrade = Some(Box::new(move |upgraded| {
+                let running = opening.run(upgraded);
+                Box::pin(async move {
+                    let _listed = listed;
+                    running.await
+                })
+            }));
+        } else {
+            response.ending.keep_alive = false;
+        }
         (response, Some(record))
     }
 
@@ -208,6 +262,19 @@ impl Service for AsgiService {
             let words = format!("Invalid request from ip={peer}: {objection}");
             self.core.hooks.log(Level::Warning, &words);
             return self.page(facts, objection.status(), &objection.to_string());
+        }
+        match websocket::asks(&facts.head, self.core.settings.deflate) {
+            None => {}
+            Some(Ok(asked)) => return self.websocket(facts, asked).await,
+            Some(Err(status)) => {
+                let (mut response, record) = self.page(facts, status, "");
+                if status == StatusCode::UPGRADE_REQUIRED {
+                    let fields = &mut response.fields;
+                    let appended = fields.append(Known::SecWebSocketVersion, "13");
+                    debug_assert!(appended.is_ok(), "a constant field");
+                }
+                return (response, record);
+            }
         }
         if let Err(error) = content.limit(settings.content_bytes_max) {
             let status = error.status().unwrap_or(StatusCode::BAD_REQUEST);
@@ -320,6 +387,15 @@ impl Drop for Left {
         };
         let status = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
         finish(exchange.core(), &exchange.facts, status, 0, None, &sent);
+    }
+}
+
+/// A WebSocket's place in the list.
+struct Listed(Arc<Core>, usize);
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.0.sessions().remove(&self.1);
     }
 }
 
