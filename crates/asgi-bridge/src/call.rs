@@ -43,12 +43,17 @@ pub(crate) fn begin<C: Conversation>(
 ) {
     let core = conversation.core();
     let this = conversation.clone();
-    let step = core.home.may_step();
     core.home.errand(move |py| {
         let core = this.core();
-        core.hooks.began(0, this.facts());
+        let step = core.home.may_step();
+        let noted = core.settings.notes;
+        if noted {
+            core.hooks.began(0, this.facts());
+        }
         let task = core.home.inside(|| start(py, &this, receive, step));
-        core.hooks.ended(0);
+        if noted {
+            core.hooks.ended(0);
+        }
         match task {
             Ok(task) => watch(&task, &this),
             Err(error) => finished(py, this, Some(error)),

@@ -608,7 +608,8 @@ impl Awaited for Events {
     }
 
     fn give_up(&self, _py: Python<'_>, future: &Py<PyAny>) {
-        forget(&mut self.0.state().receivers, future);
+        let forgotten = forget(&mut self.0.state().receivers, future);
+        drop(forgotten);
     }
 }
 
@@ -625,13 +626,15 @@ impl Awaited for Room {
     }
 
     fn give_up(&self, _py: Python<'_>, future: &Py<PyAny>) {
-        forget(&mut self.0.state().senders, future);
+        let forgotten = forget(&mut self.0.state().senders, future);
+        drop(forgotten);
     }
 }
 
-/// Takes a future out of a list; dropping it is left to the caller's lock.
-pub(crate) fn forget(waiting: &mut Vec<Py<PyAny>>, future: &Py<PyAny>) {
-    waiting.retain(|other| !other.is(future));
+/// Takes a future out of a list, for the caller to drop when nothing is locked.
+pub(crate) fn forget(waiting: &mut Vec<Py<PyAny>>, future: &Py<PyAny>) -> Option<Py<PyAny>> {
+    let at = waiting.iter().position(|other| other.is(future))?;
+    Some(waiting.swap_remove(at))
 }
 
 /// The content of a response that the application sends piece by piece.

@@ -1,60 +1,95 @@
 //! Where the application's loop runs, seen from a connection: on the same thread, or on another.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use pyo3::intern;
 use pyo3::prelude::*;
+use tokio::runtime::Handle;
 
+use crate::inbox::Inbox;
 use crate::reactor::Reactor;
 
 /// See the module.
-pub(crate) struct Home {
-    reactor: Arc<Reactor>,
+pub(crate) enum Home {
+    /// Connections run on the loop's thread.
+    Here(Arc<Reactor>),
+    /// They run in a runtime of another thread; what has to do with Python goes into the loop's inbox.
+    There(Arc<Inbox>, OnceLock<Handle>),
 }
 
 impl Home {
-    pub fn here(reactor: Arc<Reactor>) -> Arc<Self> {
-        Arc::new(Self { reactor })
+    pub fn event_loop(&self) -> &Py<PyAny> {
+        match self {
+            Self::Here(reactor) => reactor.event_loop(),
+            Self::There(inbox, _) => inbox.event_loop(),
+        }
     }
 
-    pub fn event_loop(&self) -> &Py<PyAny> {
-        self.reactor.event_loop()
+    /// Says where connections run; of use only where that is another thread.
+    pub fn set_runtime(&self, runtime: Handle) {
+        if let Self::There(_, place) = self {
+            let _ = place.set(runtime);
+        }
     }
 
     /// Runs a future beside the connections.
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        self.reactor.spawn(future);
+        match self {
+            Self::Here(reactor) => reactor.spawn(future),
+            Self::There(_, runtime) => {
+                if let Some(runtime) = runtime.get() {
+                    runtime.spawn(future);
+                }
+            }
+        }
     }
 
-    /// Whether the application can be called at once.
+    /// Whether the application can be called at once. Ask on the loop's thread.
     pub fn may_step(&self) -> bool {
-        self.reactor.may_step()
+        match self {
+            Self::Here(reactor) => reactor.may_step(),
+            Self::There(inbox, _) => inbox.in_turn(),
+        }
     }
 
-    /// Whether a turn is being taken; an application's code then runs in its first step.
+    /// Whether the application's code that runs now does so in its first step. Ask on the loop's thread.
     pub fn in_turn(&self) -> bool {
-        self.reactor.in_turn()
+        match self {
+            Self::Here(reactor) => reactor.in_turn(),
+            Self::There(inbox, _) => inbox.in_turn(),
+        }
     }
 
     /// Runs a step of Python code.
     pub fn inside<T>(&self, f: impl FnOnce() -> T) -> T {
-        self.reactor.inside(f)
+        match self {
+            Self::Here(reactor) => reactor.inside(f),
+            Self::There(..) => f(),
+        }
     }
 
     /// Does something with Python on the loop's thread.
     pub fn errand(&self, work: impl FnOnce(Python<'_>) + Send + 'static) {
-        self.reactor.errand(move |_, py| work(py));
+        match self {
+            Self::Here(reactor) => reactor.errand(move |_, py| work(py)),
+            Self::There(inbox, _) => inbox.errand(Box::new(work)),
+        }
     }
 
     /// Lets the connections that Python code has just given something to do get to it.
     pub fn flush(&self) {
-        self.reactor.flush();
+        if let Self::Here(reactor) = self {
+            reactor.flush();
+        }
     }
 
     /// Does something at the loop's next opportunity. Call it on the loop's thread.
     pub fn soon(&self, work: impl FnOnce() + Send + 'static) {
-        self.reactor.put_off(work);
+        match self {
+            Self::Here(reactor) => reactor.put_off(work),
+            Self::There(inbox, _) => inbox.put_off(Box::new(|_| work())),
+        }
     }
 
     /// Ends the waiting of these futures.

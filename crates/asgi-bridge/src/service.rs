@@ -66,12 +66,32 @@ impl AsgiService {
         reactor: &Arc<Reactor>,
         state: Option<Py<PyDict>>,
     ) -> PyResult<Self> {
-        let home = Home::here(reactor.clone());
+        let home = Arc::new(Home::Here(reactor.clone()));
+        Self::at(py, application, settings, hooks, home, state)
+    }
+
+    pub(crate) fn at(
+        py: Python<'_>,
+        application: Py<PyAny>,
+        settings: Settings,
+        hooks: Arc<dyn Hooks>,
+        home: Arc<Home>,
+        state: Option<Py<PyDict>>,
+    ) -> PyResult<Self> {
         let core = Core::new(py, application, settings, hooks, home, state)?;
         Ok(Self {
             core: Arc::new(core),
             parting: AtomicBool::new(false),
         })
+    }
+
+    pub(crate) fn core(&self) -> Arc<Core> {
+        self.core.clone()
+    }
+
+    /// Whether a request asks for a WebSocket.
+    pub fn is_websocket(head: &RequestHead) -> bool {
+        websocket::asks(head, false).is_some()
     }
 
     /// From now on connections close after their next response. Clients that are about to send a request get their answer; start the

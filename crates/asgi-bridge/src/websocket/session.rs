@@ -341,8 +341,10 @@ impl Session {
     /// Nobody waits with this future any more.
     pub fn forget(&self, future: &Py<PyAny>) {
         let mut state = self.state();
-        crate::exchange::forget(&mut state.receivers, future);
-        crate::exchange::forget(&mut state.senders, future);
+        let receiver = crate::exchange::forget(&mut state.receivers, future);
+        let sender = crate::exchange::forget(&mut state.senders, future);
+        drop(state);
+        drop((receiver, sender));
     }
 
     /// Wakes whom a change concerns.
