@@ -37,7 +37,6 @@ impl Beside {
     ///
     /// # Errors
     /// In words: the application cannot start.
-    #[expect(clippy::too_many_arguments, reason = "each comes from another place")]
     pub fn start(
         py: Python<'_>,
         application: Py<PyAny>,

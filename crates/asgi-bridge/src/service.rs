@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -15,7 +14,7 @@ use http_wire::fields::Fields;
 use http_wire::head::RequestHead;
 use proxy_core::body::{Body, BodyError};
 use proxy_core::server::{
-    Connection, Ending, Limits, Outcome, Refusal, Request, Response, Sent, Service,
+    Connection, Ending, Limits, Outcome, Refusal, Request, Response, Sent, Service, give_head_back,
 };
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -35,7 +34,6 @@ use crate::websocket::{self, Asked, Opening, Session};
 /// Answers requests with an ASGI application, whose loop is watched over by a [`Reactor`].
 pub struct AsgiService {
     core: Arc<Core>,
-    parting: AtomicBool,
 }
 
 /// What is kept of a response until it is sent.
@@ -81,7 +79,6 @@ impl AsgiService {
         let core = Core::new(py, application, settings, hooks, home, state)?;
         Ok(Self {
             core: Arc::new(core),
-            parting: AtomicBool::new(false),
         })
     }
 
@@ -94,10 +91,8 @@ impl AsgiService {
         websocket::asks(head, false).is_some()
     }
 
-    /// From now on connections close after their next response. Clients that are about to send a request get their answer; start the
-    /// drain, which closes idle connections, a moment later. WebSockets are closed with 1012 (service restart).
+    /// The server comes to its end: WebSockets are closed with 1012 (service restart). What else there is ends with the drain.
     pub fn part(&self) {
-        self.parting.store(true, Ordering::Relaxed);
         let sessions: Vec<_> = self.core.sessions().values().cloned().collect();
         for session in sessions.iter().filter_map(Weak::upgrade) {
             session.restart();
@@ -156,7 +151,7 @@ impl AsgiService {
         let ending = Ending {
             server: self.core.settings.http.server,
             keep_alive: record.facts.head.method != Method::CONNECT
-                && !self.parting.load(Ordering::Relaxed),
+                && self.core.hooks.keeps_connection(),
             ..Ending::default()
         };
         let response = Response {
@@ -341,6 +336,10 @@ impl Service for AsgiService {
             record.fields.as_deref(),
             sent,
         );
+        drop(record.content);
+        if let Some(facts) = Arc::into_inner(record.facts) {
+            give_head_back(facts.head);
+        }
     }
 }
 
