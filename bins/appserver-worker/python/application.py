@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import inspect
 import os
 import sys
 import traceback
@@ -90,6 +91,44 @@ def failing(text):
         return [text.encode("utf-8", "backslashreplace")]
 
     return application
+
+
+def failing_asgi(text):
+    """The same for ASGI."""
+
+    async def application(scope, receive, send):
+        if scope["type"] == "http":
+            headers = [(b"content-type", b"text/plain; charset=utf-8")]
+            await send({"type": "http.response.start", "status": 500, "headers": headers})
+            await send({"type": "http.response.body", "body": text.encode("utf-8", "backslashreplace")})
+
+    return application
+
+
+def check_interface(application, asgi):
+    """Refuses what is certainly an application for the other interface."""
+    call = type(application).__call__ if not inspect.isroutine(application) else application
+    asynchronous = inspect.iscoroutinefunction(application) or inspect.iscoroutinefunction(call)
+    two, three = takes(application, 2), takes(application, 3)
+    if not asgi and asynchronous and three and not two:
+        raise AppImportError(
+            "This is an ASGI application (it is asynchronous and takes scope, receive and send), but the worker class is one for "
+            "WSGI applications; use -k asgi, or name the WSGI application."
+        )
+    if asgi and not asynchronous and two and not three:
+        raise AppImportError(
+            "This is a WSGI application (it takes environ and start_response), but the worker class is one for ASGI applications; "
+            "leave -k out, or name the ASGI application (asgiref.wsgi.WsgiToAsgi can wrap this one)."
+        )
+
+
+def takes(application, count):
+    """Whether it can be called with so many arguments; False where nobody can tell."""
+    try:
+        inspect.signature(application).bind(*range(count))
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 class Watcher:

@@ -9,7 +9,7 @@ import traceback
 from datetime import timedelta
 
 from viaduct_worker import compat, native
-from viaduct_worker.application import AppImportError, Watcher, failing, load
+from viaduct_worker.application import AppImportError, Watcher, check_interface, failing, failing_asgi, load
 from viaduct_worker.config import Failure, named, plain, read, resolve_hooks, short_repr
 from viaduct_worker.faces import Config, Request, Response, Server, Worker, flush_standard_streams, set_title
 from viaduct_worker.compat import server_names
@@ -304,6 +304,7 @@ def boot():
             log.warning("Reloader is on. Use in development only!")
             State.watcher = Watcher(cfg.settings.get("reload_extra_files") or [])
         worker.wsgi = worker.app = State.application or load_in_worker(cfg, log)
+        check_interface(worker.wsgi, is_asgi(cfg))
         cfg.post_worker_init(worker)
     except AppImportError as error:
         log.error("App failed to load: %s", error)
@@ -331,7 +332,11 @@ def load_in_worker(cfg, log):
         log.exception("%s", error)
         if State.watcher is not None and error.filename:
             State.watcher.extra.add(error.filename)
-        return failing(traceback.format_exc())
+        return (failing_asgi if is_asgi(cfg) else failing)(traceback.format_exc())
+
+
+def is_asgi(cfg):
+    return str(cfg.settings.get("worker_class", "")).startswith(("asgi", "uvicorn"))
 
 
 def drop_privileges(cfg):

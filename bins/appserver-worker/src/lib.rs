@@ -7,6 +7,7 @@
 
 mod access;
 mod access_format;
+mod asgi;
 mod clock;
 mod hooks;
 mod logs;

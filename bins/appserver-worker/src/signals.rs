@@ -19,9 +19,12 @@ pub(crate) const REOPEN: u32 = 8;
 
 static ASKED: AtomicU32 = AtomicU32::new(0);
 
-/// Leaves a note.
+/// Leaves a note, and ends the runtime's sleep: an event loop may have put its own wakeup descriptor in the place of ours.
 pub(crate) fn ask(what: u32) {
     ASKED.fetch_or(what, Ordering::SeqCst);
+    if let Ok((_, writer)) = wakeup() {
+        let _ = rustix::io::write(writer, &[0]);
+    }
 }
 
 /// Takes the notes; those that end the worker stay.

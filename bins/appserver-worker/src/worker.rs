@@ -8,17 +8,19 @@ use std::task::Poll;
 use std::time::Duration;
 
 use appserver_protocol::{FromWorker, Settled, ToWorker, WorkerSettings, exit, fork_fds};
-use proxy_core::server::{Accepted, Connection, Drain, Listener, serve_connection};
+use asgi_bridge::Reactor;
+use proxy_core::server::{Accepted, Connection, Drain, Listener, Service, serve_connection};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use supervisor::{Counter, Kit, Link, Order};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use wsgi_bridge::{Hooks, WsgiService, attached, share_thread};
 
 use crate::access::{AccessLog, Format};
+use crate::asgi::{self, Asgi};
 use crate::hooks::WorkerHooks;
 use crate::peers::{Open, Peers};
 use crate::reports::{reports, set_access};
@@ -42,7 +44,8 @@ pub(crate) fn run(
     let (kit, listeners) = unpack(fds)?;
     let link = Link::from_kit(kit).map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
     let status = match prepare(py, python, settled, &link) {
-        Ok((worker, service)) => worker.serve(py, service, link, listeners)?,
+        Ok((worker, App::Wsgi(service))) => worker.serve(py, *service, link, listeners)?,
+        Ok((worker, App::Asgi(app))) => app.serve(py, worker, link, listeners)?,
         Err(failure) => {
             let report = FromWorker::Failed {
                 exit: failure.exit,
@@ -57,7 +60,7 @@ pub(crate) fn run(
     if settled
         .settings
         .worker()
-        .is_ok_and(|settings| settings.threads > 1)
+        .is_ok_and(|settings| settings.threads > 1 || settings.is_asgi())
     {
         // A thread of the application may be running still; the interpreter would not end well under it.
         leave(py, status)?;
@@ -66,9 +69,80 @@ pub(crate) fn run(
 }
 
 /// Why a worker did not come up.
-struct Failure {
-    exit: i32,
-    message: String,
+pub(crate) struct Failure {
+    pub exit: i32,
+    pub message: String,
+}
+
+/// The application, ready to answer.
+enum App {
+    Wsgi(Box<WsgiService>),
+    Asgi(Box<Asgi>),
+}
+
+/// A service of connections that can be told to come to its end.
+pub(crate) trait Application: Service {
+    /// Waits, at most so long, until a new connection would not have to wait.
+    fn ready(&self, at_most: Duration) -> impl Future<Output = ()> + Send;
+
+    /// The worker comes to its end: tells those that would otherwise stay.
+    fn part(&self);
+
+    /// Waits until nothing of the application is under way any more.
+    fn over(&self) -> impl Future<Output = ()> + Send;
+}
+
+impl Application for WsgiService {
+    async fn ready(&self, at_most: Duration) {
+        Self::ready(self, at_most).await;
+    }
+
+    fn part(&self) {}
+
+    async fn over(&self) {}
+}
+
+/// Where connections run.
+#[derive(Clone)]
+pub(crate) enum Place {
+    /// In the runtime of this thread.
+    Runtime,
+    /// On an event loop.
+    Loop(Arc<Reactor>),
+}
+
+impl Place {
+    /// Serves a connection.
+    fn serve(&self, future: impl Future<Output = ()> + Send + 'static) {
+        match self {
+            Self::Runtime => drop(tokio::spawn(future)),
+            Self::Loop(reactor) => reactor.spawn_connection(future),
+        }
+    }
+
+    /// Runs something else.
+    fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        match self {
+            Self::Runtime => drop(tokio::spawn(future)),
+            Self::Loop(reactor) => reactor.spawn(future),
+        }
+    }
+
+    /// Sees to it that a pause is not longer than it was meant: a loop keeps time only roughly.
+    fn pause(&self, span: Option<Duration>) -> Option<Duration> {
+        if let (Self::Loop(reactor), Some(span)) = (self, span) {
+            reactor.look_after(span);
+        }
+        span
+    }
+
+    /// Lets others run.
+    async fn step_aside(&self) {
+        match self {
+            Self::Runtime => tokio::task::yield_now().await,
+            Self::Loop(_) => asgi_bridge::step_aside().await,
+        }
+    }
 }
 
 impl From<PyErr> for Failure {
@@ -81,12 +155,12 @@ impl From<PyErr> for Failure {
 }
 
 /// What a worker has besides its service.
-struct Worker {
+pub(crate) struct Worker {
     python: Py<PyModule>,
-    settings: WorkerSettings,
-    hooks: Arc<WorkerHooks>,
+    pub settings: WorkerSettings,
+    pub hooks: Arc<WorkerHooks>,
     peers: Arc<Peers>,
-    access: Option<Arc<AccessLog>>,
+    pub access: Option<Arc<AccessLog>>,
     /// Requests after which it asks to be replaced.
     requests_max: Option<u64>,
 }
@@ -96,7 +170,7 @@ fn prepare(
     python: &Bound<'_, PyModule>,
     settled: &Settled,
     link: &Link,
-) -> Result<(Worker, WsgiService), Failure> {
+) -> Result<(Worker, App), Failure> {
     let boot_failure = |message: String| Failure {
         exit: exit::WORKER_BOOT,
         message,
@@ -112,11 +186,21 @@ fn prepare(
     }
     set_access(access.clone());
     raise_open_files();
+    let event_loop = match settings.is_asgi() {
+        true => Some(asgi::EventLoop::new(py, &settings)?),
+        false => None,
+    };
     let application = python
         .call_method0("boot")
         .map_err(|error| boot_error(py, &error))?
         .unbind();
-    let peers = Arc::new(Peers::join(settings.threads.max(1)));
+    // As many calls as there are connections can be under way on an event loop.
+    let at_a_time = if settings.is_asgi() {
+        settings.worker_connections
+    } else {
+        settings.threads
+    };
+    let peers = Arc::new(Peers::join(at_a_time.max(1)));
     let hooks = WorkerHooks::new(
         link.board().clone(),
         peers.clone(),
@@ -156,7 +240,25 @@ fn prepare(
         bridge.server_software = software;
     }
     let threads = settings.threads.max(1) as usize;
-    let service = WsgiService::new(py, application, bridge, hooks.clone(), threads)?;
+    let app = match event_loop {
+        Some(event_loop) => {
+            let flush = flusher(access.clone());
+            let app = Asgi::start(
+                py,
+                application,
+                bridge,
+                &settings,
+                &hooks,
+                event_loop,
+                flush,
+            )?;
+            App::Asgi(Box::new(app))
+        }
+        None => {
+            let service = WsgiService::new(py, application, bridge, hooks.clone(), threads)?;
+            App::Wsgi(Box::new(service))
+        }
+    };
     let jitter = if settings.max_requests_jitter == 0 {
         0
     } else {
@@ -174,8 +276,18 @@ fn prepare(
             access,
             requests_max,
         },
-        service,
+        app,
     ))
+}
+
+/// Writes out what the access log and the reports have gathered.
+fn flusher(access: Option<Arc<AccessLog>>) -> impl Fn() + Send + Sync + 'static {
+    move || {
+        access.iter().for_each(|access| access.flush());
+        if let Some(reports) = reports() {
+            reports.flush();
+        }
+    }
 }
 
 /// The exit status and the line of a `BootFailure`.
@@ -215,22 +327,18 @@ impl Worker {
     ) -> PyResult<i32> {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         builder.enable_all();
-        let flush = {
-            let access = self.access.clone();
-            move || {
-                access.iter().for_each(|access| access.flush());
-                if let Some(reports) = reports() {
-                    reports.flush();
-                }
-            }
-        };
+        let flush = flusher(self.access.clone());
         let inline = self.settings.threads <= 1;
         let status = if inline {
             let runtime = share_thread(&mut builder, flush).build()?;
-            attached(py, || runtime.block_on(self.live(service, link, listeners)))
+            attached(py, || {
+                runtime.block_on(self.live(Arc::new(service), Place::Runtime, link, listeners))
+            })
         } else {
             let runtime = builder.on_thread_park(flush).build()?;
-            py.detach(|| runtime.block_on(self.live(service, link, listeners)))
+            py.detach(|| {
+                runtime.block_on(self.live(Arc::new(service), Place::Runtime, link, listeners))
+            })
         };
         if let Some(access) = &self.access {
             access.flush();
@@ -238,16 +346,16 @@ impl Worker {
         Ok(status?)
     }
 
-    async fn live(
+    pub async fn live<A: Application>(
         &self,
-        service: WsgiService,
+        service: Arc<A>,
+        place: Place,
         link: Link,
         listeners: Vec<OwnedFd>,
     ) -> std::io::Result<i32> {
-        let service = Arc::new(service);
         let drain = Drain::new();
         let places = self.places();
-        let mut accepting = Vec::new();
+        let (stop, stopped) = watch::channel(());
         for socket in listeners {
             let listener = Listener::new(socket)?;
             let task = accept(
@@ -257,23 +365,35 @@ impl Worker {
                 places.clone(),
                 link.board().clone(),
                 self.peers.clone(),
+                place.clone(),
             );
-            accepting.push(tokio::spawn(task));
+            let mut stopped = stopped.clone();
+            place.spawn(async move {
+                tokio::select! {
+                    () = task => {}
+                    _ = stopped.changed() => {}
+                }
+            });
         }
         if link.ready().is_err() {
             return Ok(exit::NORMAL);
         }
         let ended = self.watch(link).await?;
         self.peers.leave();
-        accepting.iter().for_each(tokio::task::JoinHandle::abort);
+        drop(stop);
         let patience = match ended {
             Ended::Quickly(status) => return Ok(status),
             Ended::Gracefully => Duration::from_secs(self.settings.graceful_timeout),
         };
         // Clients that use their connections get a last answer on them; the others lose theirs after `Limits::idle_grace`.
         drain.start();
+        service.part();
+        let over = async {
+            drain.ended().await;
+            service.over().await;
+        };
         tokio::select! {
-            () = drain.ended() => Ok(exit::NORMAL),
+            () = over => Ok(exit::NORMAL),
             () = tokio::time::sleep(patience) => Ok(exit::NORMAL),
             status = self.hurry() => Ok(status?),
         }
@@ -281,7 +401,8 @@ impl Worker {
 
     /// The places for connections, where their number is limited.
     fn places(&self) -> Option<Arc<Semaphore>> {
-        let limited = self.settings.threads > 1 && self.settings.worker_connections > 0;
+        let several = self.settings.threads > 1 || self.settings.is_asgi();
+        let limited = several && self.settings.worker_connections > 0;
         limited.then(|| Arc::new(Semaphore::new(self.settings.worker_connections as usize)))
     }
 
@@ -406,13 +527,14 @@ enum Ended {
 }
 
 /// Accepts connections from a listener, for ever.
-async fn accept(
+async fn accept<A: Application>(
     listener: Listener,
-    service: Arc<WsgiService>,
+    service: Arc<A>,
     drain: Drain,
     places: Option<Arc<Semaphore>>,
     board: Arc<supervisor::Board>,
     peers: Arc<Peers>,
+    here: Place,
 ) {
     loop {
         service.ready(DEFERENCE).await;
@@ -420,7 +542,7 @@ async fn accept(
             Some(places) => places.clone().acquire_owned().await.ok(),
             None => None,
         };
-        let mut accepting = pin!(listener.accept_after(|waited| peers.pause(waited)));
+        let mut accepting = pin!(listener.accept_after(|waited| here.pause(peers.pause(waited))));
         // A worker that was told to end while the application ran leaves new connections to others.
         let accepted = poll_fn(|cx| match signals::ending() {
             true => Poll::Pending,
@@ -433,8 +555,8 @@ async fn accept(
         // The address that was asked for, not the one that the connection came to: what gunicorn shows.
         let connection = Arc::new(Connection::new(peer, listener.local().clone(), false));
         let served = serve_connection(socket, connection, service.clone(), &drain);
-        tokio::spawn(hold(served, place, peers.opened()));
-        tokio::task::yield_now().await;
+        here.serve(hold(served, place, peers.opened()));
+        here.step_aside().await;
     }
 }
 

@@ -68,6 +68,22 @@ impl std::error::Error for Mismatch {}
 pub struct WorkerSettings {
     /// Number of workers; more than one is `wsgi.multiprocess`.
     pub workers: u32,
+    /// The kind of worker: `sync`, `gthread`, `asgi`, or the name of uvicorn's that stands for it.
+    pub worker_class: String,
+    /// The event loop: `auto`, `asyncio` or `uvloop`.
+    pub asgi_loop: String,
+    /// The lifespan protocol: `auto`, `on` or `off`.
+    pub asgi_lifespan: String,
+    /// Seconds that an ASGI application may go on after its client has left; 0 cancels it at once.
+    pub asgi_disconnect_grace_period: u64,
+    /// The largest message of a WebSocket, in bytes; 0 for any.
+    pub websocket_max_message_size: u64,
+    /// Seconds between pings of a WebSocket; 0 for none.
+    pub ws_ping_interval: u64,
+    /// Seconds that the answer to a ping may take; 0 for ever.
+    pub ws_ping_timeout: u64,
+    /// `root_path` of ASGI scopes.
+    pub root_path: String,
     /// Threads that run the application; 1 runs it on the connection's own thread.
     pub threads: u32,
     /// Most open connections of a worker.
@@ -166,6 +182,18 @@ impl WorkerSettings {
     }
 }
 
+impl WorkerSettings {
+    /// Whether the application is an ASGI one.
+    pub fn is_asgi(&self) -> bool {
+        self.worker_class == "asgi" || self.is_uvicorn()
+    }
+
+    /// Whether uvicorn's worker was asked for, which differs from gunicorn's in what it tells of clients behind proxies.
+    pub fn is_uvicorn(&self) -> bool {
+        self.worker_class.starts_with("uvicorn")
+    }
+}
+
 /// gunicorn's default form of access log lines.
 const ACCESS_LOG_FORMAT: &str = r#"%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s""#;
 
@@ -179,6 +207,14 @@ impl Default for WorkerSettings {
         ];
         Self {
             workers: 1,
+            worker_class: "sync".to_owned(),
+            asgi_loop: "auto".to_owned(),
+            asgi_lifespan: "auto".to_owned(),
+            asgi_disconnect_grace_period: 3,
+            websocket_max_message_size: 16 << 20,
+            ws_ping_interval: 20,
+            ws_ping_timeout: 20,
+            root_path: String::new(),
             threads: 1,
             worker_connections: 1000,
             max_requests: 0,

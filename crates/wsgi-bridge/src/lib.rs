@@ -53,6 +53,16 @@ pub use hooks::{Done, Facts, Finished, Hooks, Level, traceback};
 pub use service::{Record, WsgiService};
 pub use settings::{HeadSizes, HeaderMap, NotAPeer, Settings, Trusted, limits};
 
+/// What a bridge for another interface shares with this one: the rules about requests, the answers to those that break them, and
+/// Python's texts and bytes.
+pub mod shared {
+    pub use crate::page::{error as error_page, peer_text, refusal};
+    pub use crate::policy::{Objection, Policy, Verdict};
+    pub use crate::service::casefold;
+    pub use crate::start::{bytes_of, is_field_text};
+    pub use crate::text::{append_latin1, borrow as borrow_text, latin1};
+}
+
 #[cfg(test)]
 mod tests {
     use pyo3::prelude::*;

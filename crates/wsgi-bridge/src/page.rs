@@ -9,7 +9,7 @@ use proxy_core::body::Body;
 use proxy_core::server::{Address, Connection, Ending, Refusal, Response};
 
 /// An error page, after which the connection closes, and its length. `text` tells the client more than the status; it is escaped.
-pub(crate) fn error(status: StatusCode, text: &str) -> (Response, u64) {
+pub fn error(status: StatusCode, text: &str) -> (Response, u64) {
     let reason = status.canonical_reason().unwrap_or("Error");
     let more = if text.is_empty() {
         String::new()
@@ -32,7 +32,7 @@ pub(crate) fn error(status: StatusCode, text: &str) -> (Response, u64) {
 }
 
 /// Status and words for a request whose head was not accepted; the statuses are gunicorn's.
-pub(crate) fn refusal(refusal: &Refusal, head: &RequestHead) -> (StatusCode, String) {
+pub fn refusal(refusal: &Refusal, head: &RequestHead) -> (StatusCode, String) {
     let status = match refusal {
         Refusal::Head(
             RequestError::MethodTooLong { .. } | RequestError::UnsupportedVersion { .. },
@@ -53,7 +53,7 @@ fn ends_chunked(head: &RequestHead) -> bool {
 }
 
 /// The peer as gunicorn's log names it: its address, nothing for a unix socket.
-pub(crate) fn peer_text(connection: &Connection) -> String {
+pub fn peer_text(connection: &Connection) -> String {
     match &connection.peer {
         Address::Inet(address) => address.ip().to_string(),
         Address::Unix(_) => String::new(),

@@ -11,7 +11,7 @@ use proxy_core::server::Connection;
 use crate::settings::{HeaderMap, Settings, Trusted};
 
 /// The settings of a service that decide about requests, ready for use.
-pub(crate) struct Policy {
+pub struct Policy {
     trusted: Trusted,
     /// Name, and the value that means `https`.
     secure: Vec<(SecureName, Vec<u8>)>,
@@ -28,7 +28,7 @@ enum SecureName {
 
 /// What a request's peer says and may say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Verdict {
+pub struct Verdict {
     /// The peer is believed.
     pub trusted: bool,
     /// `wsgi.url_scheme` is `https`.
@@ -39,15 +39,24 @@ pub(crate) struct Verdict {
 
 /// Why a request is refused although its head is well formed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Objection {
+pub enum Objection {
+    /// Two fields say different things of the scheme.
     #[error("the fields that tell the scheme contradict each other (secure_scheme_headers)")]
     SchemeContradiction,
+    /// A field has an underscore in its name.
     #[error("the name of field \"{0}\" has \"_\" in it (header_map = refuse)")]
     Underscore(String),
+    /// `Expect` asks for something else than 100-continue.
     #[error("the expectation \"{0}\" cannot be met; only 100-continue is known")]
     Expectation(String),
+    /// The path lies outside of the `SCRIPT_NAME`.
     #[error("the request path \"{path}\" does not start with SCRIPT_NAME \"{script_name}\"")]
-    OutsideScript { path: String, script_name: String },
+    OutsideScript {
+        /// The path, as sent.
+        path: String,
+        /// What it should begin with.
+        script_name: String,
+    },
 }
 
 impl Objection {
@@ -62,6 +71,7 @@ impl Objection {
 }
 
 impl Policy {
+    /// The policy that these settings ask for.
     pub fn new(settings: &Settings) -> Self {
         let secure = settings.secure_scheme_headers.iter().map(|(name, value)| {
             let name = Known::find(name.as_bytes())

@@ -431,7 +431,8 @@ impl Service for WsgiService {
     }
 }
 
-fn casefold(method: &mut Method) {
+/// Changes a method to upper case.
+pub fn casefold(method: &mut Method) {
     let upper = method.as_str().to_ascii_uppercase();
     if upper != method.as_str()
         && let Ok(folded) = Method::from_bytes(upper.as_bytes())

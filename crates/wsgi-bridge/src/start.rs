@@ -358,7 +358,7 @@ fn raise_again(exc_info: &Bound<'_, PyAny>) -> PyErr {
 }
 
 /// The bytes of a piece of content. Small ones are copied, large ones are borrowed from Python until they are sent.
-pub(crate) fn bytes_of(item: &Bound<'_, PyAny>) -> PyResult<Bytes> {
+pub fn bytes_of(item: &Bound<'_, PyAny>) -> PyResult<Bytes> {
     const COPIED: usize = 16 << 10;
     let Ok(item) = item.cast::<PyBytes>() else {
         let kind = item
@@ -561,7 +561,7 @@ fn is_websocket(name: Known, value: &[u8]) -> bool {
 }
 
 /// RFC 9110 §5.5: visible characters, spaces, tabs, and bytes from 0x80 up.
-fn is_field_text(bytes: &[u8]) -> bool {
+pub fn is_field_text(bytes: &[u8]) -> bool {
     bytes
         .iter()
         .all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))

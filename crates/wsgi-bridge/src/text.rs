@@ -19,7 +19,7 @@ unsafe extern "C" {
 ///
 /// # Errors
 /// `UnicodeEncodeError` when the string has lone surrogates.
-pub(crate) fn borrow<'a>(text: &'a Bound<'_, PyString>) -> PyResult<&'a str> {
+pub fn borrow<'a>(text: &'a Bound<'_, PyString>) -> PyResult<&'a str> {
     let mut size: ffi::Py_ssize_t = 0;
     // SAFETY: `text` is a live str and we are attached. The returned memory belongs to the str, which the borrow keeps alive,
     // and does not move; its content is UTF-8 by contract.
@@ -38,7 +38,7 @@ pub(crate) fn borrow<'a>(text: &'a Bound<'_, PyString>) -> PyResult<&'a str> {
 ///
 /// # Errors
 /// `MemoryError`.
-pub(crate) fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
+pub fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
     // SAFETY: the pointer and the length describe a live slice; the result is a new reference to a str, or null with an
     // exception set.
     unsafe {
@@ -55,7 +55,7 @@ pub(crate) fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, 
 ///
 /// # Errors
 /// The first character that latin-1 does not have.
-pub(crate) fn append_latin1(text: &str, out: &mut Vec<u8>) -> Result<(), char> {
+pub fn append_latin1(text: &str, out: &mut Vec<u8>) -> Result<(), char> {
     if text.is_ascii() {
         out.extend_from_slice(text.as_bytes());
         return Ok(());

@@ -264,6 +264,11 @@ impl Resolved {
             "gthread" | "gunicorn.workers.gthread.ThreadWorker" | "egg:gunicorn#gthread" => {
                 "gthread"
             }
+            "asgi" | "gunicorn.workers.gasgi.ASGIWorker" | "egg:gunicorn#asgi" => "asgi",
+            "uvicorn.workers.UvicornWorker"
+            | "uvicorn.workers.UvicornH11Worker"
+            | "uvicorn_worker.UvicornWorker"
+            | "uvicorn_worker.UvicornH11Worker" => &class,
             other => {
                 return Err(Fault::new(format!(
                     "worker_class (-k) \"{other}\" is refused: {}",
@@ -272,7 +277,15 @@ impl Resolved {
             }
         };
         let threaded = self.number("threads") > 1;
-        self.set("worker_class", if threaded { "gthread" } else { ours });
+        let asgi = ours == "asgi" || ours.starts_with("uvicorn");
+        if threaded && asgi {
+            self.notes.push(format!(
+                "threads is {}, but workers of class {ours} have one thread with an event loop; it is not used",
+                self.number("threads")
+            ));
+        }
+        let ours = if threaded && !asgi { "gthread" } else { ours }.to_owned();
+        self.set("worker_class", ours);
         Ok(())
     }
 
@@ -349,8 +362,11 @@ fn shown(value: &ConfigValue) -> String {
 
 fn no_class(class: &str) -> &'static str {
     let lower = class.to_ascii_lowercase();
-    if lower.contains("uvicorn") || lower.contains("asgi") {
-        "ASGI applications are not served yet; run them with an ASGI server of their own, and leave -k out for WSGI ones"
+    if ["uvicorn", "asgi", "daphne", "hypercorn"]
+        .iter()
+        .any(|name| lower.contains(name))
+    {
+        "ASGI applications are served by -k asgi (or uvicorn.workers.UvicornWorker, which means the same)"
     } else if ["gevent", "eventlet", "tornado"]
         .iter()
         .any(|name| lower.contains(name))
@@ -504,9 +520,16 @@ mod tests {
         };
         let found = class("gunicorn.workers.gthread.ThreadWorker").unwrap();
         assert_eq!(found.text("worker_class"), Some("gthread"));
+        for name in [
+            "asgi",
+            "uvicorn.workers.UvicornWorker",
+            "uvicorn_worker.UvicornWorker",
+        ] {
+            assert_eq!(class(name).unwrap().text("worker_class"), Some(name));
+        }
         for (name, part) in [
             ("gevent", "green threads"),
-            ("uvicorn.workers.UvicornWorker", "ASGI"),
+            ("my.UvicornWorker", "-k asgi"),
             ("mine.Worker", "one's own"),
         ] {
             let words = class(name).unwrap_err()[0].to_string();

@@ -5,7 +5,6 @@ use super::{Kind, Preset, Section, Setting, in_file, setting, switch};
 const NO_TLS: &str =
     "TLS ends in front of this server; put edge or another proxy there, and leave the setting out";
 const NO_HTTP2: &str = "HTTP/2 ends in front of this server; put edge or another proxy there, and leave the setting out";
-const NO_ASGI: &str = "ASGI applications are not served yet; run them with an ASGI server of their own beside this one";
 const NO_DIRTY: &str =
     "there is no second pool of processes; give slow jobs to a queue such as Celery or RQ";
 const NO_PASTE: &str = "PasteDeploy files are not read; name the application as module:name";
@@ -145,32 +144,42 @@ pub(super) const ASGI: Section = Section {
             "STRING",
             Kind::Choice(&["auto", "asyncio", "uvloop"]),
             Preset::Text("auto"),
-            "The event loop.",
-        )
-        .refused(NO_ASGI),
+            "The event loop of ASGI workers; auto is uvloop where it is installed.",
+        ),
         setting(
             "asgi_lifespan",
             &["--asgi-lifespan"],
             "STRING",
             Kind::Choice(&["auto", "on", "off"]),
             Preset::Text("auto"),
-            "The lifespan protocol.",
-        )
-        .refused(NO_ASGI),
+            "Whether ASGI applications are told of start and end: auto tells those that listen, on demands it, off tells nobody. An \
+             application that says it cannot start ends the server.",
+        ),
         number(
             "asgi_disconnect_grace_period",
             &["--asgi-disconnect-grace-period"],
             3,
-            "Seconds before an application whose client is gone is cancelled.",
-        )
-        .refused(NO_ASGI),
+            "The seconds that an ASGI application may go on after its client has left (http.disconnect) before it is cancelled. With \
+             uvicorn's worker class nothing is cancelled.",
+        ),
         number(
             "websocket_max_message_size",
             &["--websocket-max-message-size"],
             16_777_216,
-            "The longest message of a WebSocket.",
-        )
-        .refused(NO_ASGI),
+            "The largest message of a WebSocket in bytes; a larger one closes it (1009). 0 for any.",
+        ),
+        number(
+            "ws_ping_interval",
+            &["--ws-ping-interval"],
+            20,
+            "The seconds between pings of a WebSocket; 0 for none.",
+        ),
+        number(
+            "ws_ping_timeout",
+            &["--ws-ping-timeout"],
+            20,
+            "The seconds that the answer to a ping may take before a WebSocket is closed; 0 for ever.",
+        ),
         setting(
             "root_path",
             &["--root-path"],
@@ -178,8 +187,7 @@ pub(super) const ASGI: Section = Section {
             Kind::Text,
             Preset::Text(""),
             "The root_path of ASGI applications.",
-        )
-        .refused(NO_ASGI),
+        ),
     ],
 };
 

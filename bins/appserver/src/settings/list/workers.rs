@@ -20,8 +20,9 @@ pub(super) const WORKERS: Section = Section {
             "STRING",
             Kind::Class,
             Preset::Text("sync"),
-            "The kind of worker: sync or gthread. Both read requests and write responses without blocking; the application is \
-             called on the connection's thread, or, with --threads, in one of several.",
+            "The kind of worker: sync, gthread or asgi. All read requests and write responses without blocking. A WSGI application \
+             (sync) is called on the connection's thread, or, with --threads (gthread), in one of several; an ASGI application \
+             (asgi, and uvicorn.workers.UvicornWorker or uvicorn_worker.UvicornWorker, which are taken for it) on an event loop.",
         ),
         setting(
             "threads",
@@ -37,7 +38,7 @@ pub(super) const WORKERS: Section = Section {
             "INT",
             Kind::Count,
             Preset::Number(1000),
-            "The most connections that are open in a worker with several threads.",
+            "The most connections that are open in a worker with several threads, or an ASGI worker.",
         ),
         setting(
             "max_requests",

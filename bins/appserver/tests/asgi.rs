@@ -1,0 +1,198 @@
+//! Workers with an event loop.
+
+mod support;
+
+use rustix::process::Signal;
+use support::{Load, Setup};
+
+/// Tells its process; sleeps, blocks, and ends in other ways by path.
+const APP: &str = "
+import asyncio, os, time
+
+async def application(scope, receive, send):
+    if scope['type'] == 'lifespan':
+        while True:
+            event = (await receive())['type']
+            print(event, flush=True)
+            if event == 'lifespan.startup':
+                scope['state']['number'] = 7
+            await send({'type': event + '.complete'})
+            if event == 'lifespan.shutdown':
+                return
+    path = scope['path']
+    if path == '/sleep':
+        await asyncio.sleep(0.5)
+    if path == '/block':
+        time.sleep(1000)
+    if path == '/block-later':
+        await asyncio.sleep(0)
+        time.sleep(1000)
+    text = str(os.getpid()) if path != '/state' else str(scope['state']['number'])
+    await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+    await send({'type': 'http.response.body', 'body': text.encode()})
+";
+
+fn asgi() -> Setup {
+    Setup::new(APP).args(&["-k", "asgi", "--asgi-loop", "asyncio"])
+}
+
+#[test]
+fn every_name_of_the_worker_class_runs_an_application_and_its_lifespan() {
+    for class in [
+        "asgi",
+        "uvicorn.workers.UvicornWorker",
+        "uvicorn.workers.UvicornH11Worker",
+        "uvicorn_worker.UvicornWorker",
+    ] {
+        let mut server = Setup::new(APP).args(&["-k", class]).start();
+        assert_eq!(server.text("/state"), "7");
+        server.until_log(&format!("Using worker: {class}"), 1);
+        assert_eq!(server.stop(), 0, "{}", server.log());
+        assert_eq!(
+            server.read("stdout.log"),
+            "lifespan.startup\nlifespan.shutdown\n"
+        );
+    }
+}
+
+#[test]
+fn what_a_worker_does_by_setting_it_does_with_an_event_loop_too() {
+    let server = asgi()
+        .args(&[
+            "--max-requests",
+            "3",
+            "--access-logfile",
+            "access.log",
+            "--access-logformat",
+            "%(m)s %(U)s %(s)s %(B)s %({host}i)s",
+            "--limit-request-line",
+            "100",
+            "--keep-alive",
+            "5",
+        ])
+        .start();
+    let first = server.text("/");
+    let line = server.until("a line", || {
+        Some(server.read("access.log")).filter(|log| log.contains('\n'))
+    });
+    assert!(
+        line.starts_with(&format!("GET / 200 {} ", first.len())),
+        "{line}"
+    );
+    let other = server.until("another worker", || {
+        Some(server.text("/")).filter(|pid| *pid != first)
+    });
+    assert_ne!(other, first);
+    server.until_log("Autorestarting worker after current request.", 1);
+    assert_eq!(server.get(&format!("/{}", "x".repeat(200))).status, 414);
+}
+
+#[test]
+fn a_reload_under_load_loses_nothing() {
+    let mut server = asgi().args(&["--workers", "2"]).start();
+    let load = Load::on(server.socket());
+    for round in 1..=2 {
+        server.signal(Signal::HUP);
+        server.until_log("Booting worker with pid", 2 + 2 * round);
+        server.until_log("Worker exiting", 2 * round);
+    }
+    let (answered, faults) = load.end();
+    assert!(
+        faults.is_empty() && answered > 20,
+        "{answered}: {faults:?}\n{}",
+        server.log()
+    );
+    assert_eq!(server.stop(), 0);
+}
+
+#[test]
+fn a_request_that_runs_is_answered_before_the_end() {
+    let mut server = asgi().start();
+    let mut client = server.client();
+    client.ask("GET", "/sleep", &[]).unwrap();
+    // What is asked later is answered: the first one has begun.
+    server.get("/");
+    server.signal(Signal::TERM);
+    assert_eq!(client.response().unwrap().status, 200);
+    assert_eq!(server.wait(), 0, "{}", server.log());
+    assert!(server.read("stdout.log").ends_with("lifespan.shutdown\n"));
+}
+
+#[test]
+fn an_end_at_once_asks_nobody() {
+    let mut server = asgi().start();
+    let mut client = server.client();
+    client.ask("GET", "/sleep", &[]).unwrap();
+    server.get("/");
+    server.signal(Signal::INT);
+    assert_eq!(server.wait(), 0, "{}", server.log());
+    assert_eq!(server.read("stdout.log"), "lifespan.startup\n");
+}
+
+#[test]
+fn a_loop_that_is_blocked_ends_its_worker() {
+    for (target, words) in [
+        ("/block?x=1", "GET /block?x=1 has been running for "),
+        ("/block-later", "GET /block-later"),
+    ] {
+        let server = asgi().args(&["--timeout", "2"]).start();
+        let stuck = server.try_get(target);
+        assert!(stuck.is_err() || stuck.is_ok_and(|answer| answer.status == 500));
+        server.until("an answer", || server.try_get("/").ok());
+        server.until_log("WORKER TIMEOUT", 1);
+        assert!(server.log().contains(words), "{}", server.log());
+        server.until_log("in application", 1);
+        assert_eq!(server.booted().len(), 2);
+    }
+}
+
+#[test]
+fn an_application_that_cannot_start_ends_the_server() {
+    let app = "
+async def application(scope, receive, send):
+    await receive()
+    await send({'type': 'lifespan.startup.failed', 'message': 'no database'})
+";
+    let (code, _, log) = Setup::new(app).args(&["-k", "asgi"]).run();
+    assert_eq!(code, 3, "{log}");
+    assert!(
+        log.contains("ASGI lifespan startup failed: no database"),
+        "{log}"
+    );
+    let raises = "
+async def application(scope, receive, send):
+    assert scope['type'] == 'http'
+    await send({'type': 'http.response.start', 'status': 200})
+    await send({'type': 'http.response.body', 'body': b'ok'})
+";
+    let (code, _, log) = Setup::new(raises)
+        .args(&["-k", "asgi", "--asgi-lifespan", "on"])
+        .run();
+    assert!(code == 3 && log.contains("AssertionError"), "{code}: {log}");
+    for lifespan in ["auto", "off"] {
+        let setup = Setup::new(raises).args(&["-k", "asgi", "--asgi-lifespan", lifespan]);
+        assert_eq!(setup.start().text("/"), "ok");
+    }
+}
+
+#[test]
+fn an_application_of_the_other_kind_is_refused_with_what_to_do() {
+    let (code, _, log) = Setup::new(APP).run();
+    assert!(
+        code == 4 && log.contains("This is an ASGI application") && log.contains("-k asgi"),
+        "{code}: {log}"
+    );
+    let (code, _, log) = Setup::new(&support::saying("x"))
+        .args(&["-k", "asgi"])
+        .run();
+    assert!(
+        code == 4 && log.contains("This is a WSGI application"),
+        "{code}: {log}"
+    );
+}
+
+#[test]
+fn threads_of_an_event_loop_are_told_to_be_of_no_use() {
+    let server = asgi().args(&["--threads", "4"]).start();
+    server.until_log("threads is 4, but workers of class asgi have one thread", 1);
+}
