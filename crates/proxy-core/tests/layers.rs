@@ -12,6 +12,7 @@ const GROUND: &[&str] = &[
     "read_ahead",
     "socket",
     "temp_file",
+    "turn",
 ];
 
 /// What a module may name besides itself and [`GROUND`], by the beginning of its path. The first line that fits holds.

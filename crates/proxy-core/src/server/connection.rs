@@ -31,7 +31,8 @@ pub struct Connection {
     /// Somebody may leave something in `letters` at any time.
     awaited: AtomicBool,
     arrived: AtomicBool,
-    letters: Mutex<Letters>,
+    /// Empty as long as nobody waits for any: most connections never do.
+    letters: Mutex<Option<Box<Letters>>>,
 }
 
 #[derive(Default)]
@@ -76,7 +77,7 @@ impl Connection {
         self.ignore_abort.store(false, Ordering::Relaxed);
         self.awaited.store(content_lent, Ordering::Relaxed);
         if self.arrived.swap(false, Ordering::Relaxed) {
-            *self.letters() = Letters::default();
+            *self.letters() = None;
         }
         self.serving.store(ordinal, Ordering::Release);
     }
@@ -90,6 +91,7 @@ impl Connection {
     pub(super) fn await_letters(&self, cx: &Context<'_>) {
         if self.awaited.load(Ordering::Acquire) {
             let mut letters = self.letters();
+            let letters = letters.get_or_insert_default();
             if !letters
                 .waker
                 .as_ref()
@@ -106,6 +108,7 @@ impl Connection {
             return None;
         }
         let mut letters = self.letters();
+        let letters = letters.as_mut()?;
         self.arrived
             .store(letters.returned.is_some(), Ordering::Release);
         Some(std::mem::take(&mut letters.interim)).filter(|bytes| !bytes.is_empty())
@@ -117,6 +120,7 @@ impl Connection {
             return None;
         }
         let mut letters = self.letters();
+        let letters = letters.as_mut()?;
         self.arrived
             .store(!letters.interim.is_empty(), Ordering::Release);
         letters.returned.take()
@@ -136,17 +140,18 @@ impl Connection {
     }
 
     fn post(&self, put: impl FnOnce(&mut Letters)) {
-        let mut letters = self.letters();
-        put(&mut letters);
+        let mut guard = self.letters();
+        let letters = guard.get_or_insert_default();
+        put(letters);
         self.arrived.store(true, Ordering::Release);
         let waker = letters.waker.take();
-        drop(letters);
+        drop(guard);
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
-    fn letters(&self) -> MutexGuard<'_, Letters> {
+    fn letters(&self) -> MutexGuard<'_, Option<Box<Letters>>> {
         self.letters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
