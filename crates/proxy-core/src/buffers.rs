@@ -12,7 +12,7 @@ pub const SMALL: usize = 16 * 1024;
 /// Capacity of a buffer for content, in bytes.
 pub const LARGE: usize = 128 * 1024;
 /// How many small buffers a thread keeps.
-pub const SMALL_KEPT: usize = 64;
+pub const SMALL_KEPT: usize = 256;
 /// How many large buffers a thread keeps.
 pub const LARGE_KEPT: usize = 16;
 

@@ -294,6 +294,8 @@ impl<S: Service> Busy<S> {
     /// Writes everything out and reports it.
     async fn flush(&mut self, service: &S, line: &mut Line) -> Result<(), Failed> {
         if line.limits.writes_together {
+            // The others have more use for an empty buffer.
+            self.input.release();
             turn::others_first().await;
         }
         let written = poll_fn(|cx| Poll::Ready(self.output.poll_flush(cx, &line.socket))).await;
