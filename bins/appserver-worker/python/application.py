@@ -105,20 +105,25 @@ def failing_asgi(text):
     return application
 
 
-def check_interface(application, asgi):
-    """Refuses what is certainly an application for the other interface."""
+def check_interface(application, asgi, beside=False):
+    """Refuses what is certainly an application for the other interface. `beside`: it was named with `--asgi`."""
     call = type(application).__call__ if not inspect.isroutine(application) else application
     asynchronous = inspect.iscoroutinefunction(application) or inspect.iscoroutinefunction(call)
     two, three = takes(application, 2), takes(application, 3)
     if not asgi and asynchronous and three and not two:
         raise AppImportError(
             "This is an ASGI application (it is asynchronous and takes scope, receive and send), but the worker class is one for "
-            "WSGI applications; use -k asgi, or name the WSGI application."
+            "WSGI applications; use -k asgi, or name the WSGI application (and this one with --asgi)."
         )
     if asgi and not asynchronous and two and not three:
         raise AppImportError(
-            "This is a WSGI application (it takes environ and start_response), but the worker class is one for ASGI applications; "
-            "leave -k out, or name the ASGI application (asgiref.wsgi.WsgiToAsgi can wrap this one)."
+            "This is a WSGI application (it takes environ and start_response), but "
+            + (
+                "--asgi (asgi_app) takes ASGI applications; name the ASGI application there, or leave --asgi out."
+                if beside
+                else "the worker class is one for ASGI applications; "
+                "leave -k out, or name the ASGI application (asgiref.wsgi.WsgiToAsgi can wrap this one)."
+            )
         )
 
 

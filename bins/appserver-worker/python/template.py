@@ -22,7 +22,7 @@ class State:
     """What the orders so far have made."""
 
     raw = {}
-    cfg = server = uri = application = worker = watcher = None
+    cfg = server = uri = application = beside = worker = watcher = None
     # Python's logging writes the lines of requests.
     logs_requests = False
 
@@ -130,6 +130,7 @@ def enter(cfg):
 def load_application(order):
     try:
         State.application = load(State.uri)
+        State.beside = load(uri_beside(State.cfg)) if uri_beside(State.cfg) else None
     except AppImportError as error:
         raise Failure("application", str(error), None, 4) from None
     except BaseException as error:
@@ -303,8 +304,13 @@ def boot():
         if cfg.settings.get("reload"):
             log.warning("Reloader is on. Use in development only!")
             State.watcher = Watcher(cfg.settings.get("reload_extra_files") or [])
-        worker.wsgi = worker.app = State.application or load_in_worker(cfg, log)
+        worker.wsgi = worker.app = State.application or load_in_worker(cfg, log, State.uri, is_asgi(cfg))
         check_interface(worker.wsgi, is_asgi(cfg))
+        if uri_beside(cfg):
+            State.beside = State.beside or load_in_worker(cfg, log, uri_beside(cfg), True)
+            check_interface(State.beside, True, beside=True)
+        if is_asgi(cfg) or State.beside:
+            tell_of_hooks(log)
         cfg.post_worker_init(worker)
     except AppImportError as error:
         log.error("App failed to load: %s", error)
@@ -323,20 +329,35 @@ def boot():
     return worker.wsgi
 
 
-def load_in_worker(cfg, log):
+def load_in_worker(cfg, log, uri, asgi):
     try:
-        return load(State.uri)
+        return load(uri)
     except SyntaxError as error:
         if not cfg.settings.get("reload"):
             raise
         log.exception("%s", error)
         if State.watcher is not None and error.filename:
             State.watcher.extra.add(error.filename)
-        return (failing_asgi if is_asgi(cfg) else failing)(traceback.format_exc())
+        return (failing_asgi if asgi else failing)(traceback.format_exc())
 
 
 def is_asgi(cfg):
     return str(cfg.settings.get("worker_class", "")).startswith(("asgi", "uvicorn"))
+
+
+def uri_beside(cfg):
+    """The ASGI application beside the WSGI one, where there is one."""
+    return cfg.settings.get("asgi_app")
+
+
+def application_beside():
+    return State.beside
+
+
+def tell_of_hooks(log):
+    hooks = [name for name in ("pre_request", "post_request") if State.raw.get(name)]
+    if hooks:
+        log.warning("%s: not called for requests of ASGI applications; use a middleware of the application", ", ".join(hooks))
 
 
 def drop_privileges(cfg):

@@ -77,7 +77,7 @@ impl Asgi {
         let service = AsgiService::new(
             py,
             application,
-            translate(settings, http),
+            translate(settings, http, hooks),
             hooks.clone(),
             &reactor,
             Some(lifespan.state(py)?),
@@ -130,7 +130,7 @@ impl Asgi {
 }
 
 /// The exit status that a signal asked for, which does not wait.
-fn asked_for() -> Option<i32> {
+pub(crate) fn asked_for() -> Option<i32> {
     let asked = signals::asked();
     if asked & signals::ABORTED != 0 {
         return Some(exit::ABORTED);
@@ -150,7 +150,17 @@ impl Application for AsgiService {
     }
 }
 
-fn translate(worker: &WorkerSettings, http: wsgi_bridge::Settings) -> Settings {
+/// From gunicorn's settings to those of the bridge.
+pub(crate) fn translate(
+    worker: &WorkerSettings,
+    mut http: wsgi_bridge::Settings,
+    hooks: &WorkerHooks,
+) -> Settings {
+    if hooks.python_requests() {
+        // Python's logger has not seen these requests: it is given them when they are over.
+        http.log_environ.clear();
+        http.log_fields = true;
+    }
     let seconds = |seconds: u64| (seconds > 0).then(|| Duration::from_secs(seconds));
     let message_bytes = usize::try_from(worker.websocket_max_message_size).unwrap_or(usize::MAX);
     Settings {

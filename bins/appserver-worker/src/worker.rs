@@ -15,12 +15,14 @@ use pyo3::prelude::*;
 use supervisor::{Counter, Kit, Link, Order};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use wsgi_bridge::{Hooks, WsgiService, attached, share_thread};
 
 use crate::access::{AccessLog, Format};
 use crate::asgi::{self, Asgi};
+use crate::both::Both;
 use crate::hooks::WorkerHooks;
 use crate::peers::{Open, Peers};
 use crate::reports::{reports, set_access};
@@ -44,7 +46,10 @@ pub(crate) fn run(
     let (kit, listeners) = unpack(fds)?;
     let link = Link::from_kit(kit).map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
     let status = match prepare(py, python, settled, &link) {
-        Ok((worker, App::Wsgi(service))) => worker.serve(py, *service, link, listeners)?,
+        Ok((worker, App::Wsgi(service))) => {
+            worker.serve(py, Arc::new(*service), link, listeners, |_| ())?
+        }
+        Ok((worker, App::Both(both))) => worker.serve_both(py, *both, link, listeners)?,
         Ok((worker, App::Asgi(app))) => app.serve(py, worker, link, listeners)?,
         Err(failure) => {
             let report = FromWorker::Failed {
@@ -60,7 +65,7 @@ pub(crate) fn run(
     if settled
         .settings
         .worker()
-        .is_ok_and(|settings| settings.threads > 1 || settings.is_asgi())
+        .is_ok_and(|settings| settings.threads > 1 || settings.is_asgi() || settings.has_both())
     {
         // A thread of the application may be running still; the interpreter would not end well under it.
         leave(py, status)?;
@@ -77,6 +82,7 @@ pub(crate) struct Failure {
 /// The application, ready to answer.
 enum App {
     Wsgi(Box<WsgiService>),
+    Both(Box<Both>),
     Asgi(Box<Asgi>),
 }
 
@@ -90,6 +96,9 @@ pub(crate) trait Application: Service {
 
     /// Waits until nothing of the application is under way any more.
     fn over(&self) -> impl Future<Output = ()> + Send;
+
+    /// The worker's heart beats: what has a heart of its own beats too.
+    fn beat(&self) {}
 }
 
 impl Application for WsgiService {
@@ -255,8 +264,16 @@ fn prepare(
             App::Asgi(Box::new(app))
         }
         None => {
-            let service = WsgiService::new(py, application, bridge, hooks.clone(), threads)?;
-            App::Wsgi(Box::new(service))
+            let service =
+                WsgiService::new(py, application, bridge.clone(), hooks.clone(), threads)?;
+            if settings.has_both() {
+                let beside = python.call_method0("application_beside")?.unbind();
+                let board = link.board().clone();
+                let both = Both::start(py, service, beside, bridge, &settings, &hooks, board)?;
+                App::Both(Box::new(both))
+            } else {
+                App::Wsgi(Box::new(service))
+            }
         }
     };
     let jitter = if settings.max_requests_jitter == 0 {
@@ -318,12 +335,13 @@ fn open_access_log(settings: &WorkerSettings, age: u64) -> Result<Option<Arc<Acc
 
 impl Worker {
     /// Serves until told to end; the result is the exit status.
-    fn serve(
+    fn serve<A: Application>(
         &self,
         py: Python<'_>,
-        service: WsgiService,
+        service: Arc<A>,
         link: Link,
         listeners: Vec<OwnedFd>,
+        before: impl FnOnce(&Handle),
     ) -> PyResult<i32> {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         builder.enable_all();
@@ -331,19 +349,40 @@ impl Worker {
         let inline = self.settings.threads <= 1;
         let status = if inline {
             let runtime = share_thread(&mut builder, flush).build()?;
+            before(runtime.handle());
             attached(py, || {
-                runtime.block_on(self.live(Arc::new(service), Place::Runtime, link, listeners))
+                runtime.block_on(self.live(service, Place::Runtime, link, listeners))
             })
         } else {
             let runtime = builder.on_thread_park(flush).build()?;
-            py.detach(|| {
-                runtime.block_on(self.live(Arc::new(service), Place::Runtime, link, listeners))
-            })
+            before(runtime.handle());
+            py.detach(|| runtime.block_on(self.live(service, Place::Runtime, link, listeners)))
         };
         if let Some(access) = &self.access {
             access.flush();
         }
         Ok(status?)
+    }
+
+    /// The same with an ASGI application beside the other.
+    fn serve_both(
+        &self,
+        py: Python<'_>,
+        both: Both,
+        link: Link,
+        listeners: Vec<OwnedFd>,
+    ) -> PyResult<i32> {
+        let both = Arc::new(both);
+        let here = both.clone();
+        let before = |runtime: &Handle| here.set_runtime(runtime.clone());
+        let status = self.serve(py, both.clone(), link, listeners, before)?;
+        if asgi::asked_for().is_none() {
+            both.end(py);
+        }
+        if let Some(access) = &self.access {
+            access.flush();
+        }
+        Ok(status)
     }
 
     pub async fn live<A: Application>(
@@ -378,7 +417,7 @@ impl Worker {
         if link.ready().is_err() {
             return Ok(exit::NORMAL);
         }
-        let ended = self.watch(link).await?;
+        let ended = self.watch(link, &*service).await?;
         self.peers.leave();
         drop(stop);
         let patience = match ended {
@@ -401,13 +440,14 @@ impl Worker {
 
     /// The places for connections, where their number is limited.
     fn places(&self) -> Option<Arc<Semaphore>> {
-        let several = self.settings.threads > 1 || self.settings.is_asgi();
+        let several =
+            self.settings.threads > 1 || self.settings.is_asgi() || self.settings.has_both();
         let limited = several && self.settings.worker_connections > 0;
         limited.then(|| Arc::new(Semaphore::new(self.settings.worker_connections as usize)))
     }
 
     /// Beats, and listens to signals and the master, until one of them ends the worker.
-    async fn watch(&self, link: Link) -> std::io::Result<Ended> {
+    async fn watch<A: Application>(&self, link: Link, service: &A) -> std::io::Result<Ended> {
         let wakeup = wakeup()?;
         let mut link = register(link)?;
         let mut beat = interval(BEAT);
@@ -420,6 +460,7 @@ impl Worker {
             tokio::select! {
                 _ = beat.tick() => {
                     link.get_ref().board().lane(0).beat();
+                    service.beat();
                     self.peers.beat();
                     if !leaving && self.requests_max.is_some_and(|most| self.hooks.requests() >= most) {
                         leaving = true;

@@ -70,6 +70,10 @@ pub struct WorkerSettings {
     pub workers: u32,
     /// The kind of worker: `sync`, `gthread`, `asgi`, or the name of uvicorn's that stands for it.
     pub worker_class: String,
+    /// An ASGI application beside the WSGI one.
+    pub asgi_app: Option<String>,
+    /// Requests whose paths begin with one of these go to it; WebSockets always do.
+    pub asgi_paths: Vec<String>,
     /// The event loop: `auto`, `asyncio` or `uvloop`.
     pub asgi_loop: String,
     /// The lifespan protocol: `auto`, `on` or `off`.
@@ -188,6 +192,11 @@ impl WorkerSettings {
         self.worker_class == "asgi" || self.is_uvicorn()
     }
 
+    /// Whether there is an ASGI application beside the WSGI one.
+    pub fn has_both(&self) -> bool {
+        !self.is_asgi() && self.asgi_app.is_some()
+    }
+
     /// Whether uvicorn's worker was asked for, which differs from gunicorn's in what it tells of clients behind proxies.
     pub fn is_uvicorn(&self) -> bool {
         self.worker_class.starts_with("uvicorn")
@@ -208,6 +217,8 @@ impl Default for WorkerSettings {
         Self {
             workers: 1,
             worker_class: "sync".to_owned(),
+            asgi_app: None,
+            asgi_paths: Vec::new(),
             asgi_loop: "auto".to_owned(),
             asgi_lifespan: "auto".to_owned(),
             asgi_disconnect_grace_period: 3,

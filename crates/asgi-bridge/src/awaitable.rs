@@ -151,10 +151,7 @@ impl Waiting {
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         self.leave(py);
         if let Some(value) = self.awaited.take(py)? {
-            if value.is_none(py) {
-                return Ok(None);
-            }
-            return Err(PyStopIteration::new_err((value,)));
+            return done(py, value);
         }
         let event_loop = self.home.event_loop().bind(py);
         let future = event_loop.call_method0(intern!(py, "create_future"))?;
@@ -163,6 +160,13 @@ impl Waiting {
         let future = future.unbind();
         self.put(Some(future.clone_ref(py)));
         self.awaited.wait(future.clone_ref(py));
+        // What came before the future was known resolves nothing.
+        if self.home.is_elsewhere()
+            && let Some(value) = self.awaited.take(py).transpose()
+        {
+            self.leave(py);
+            return done(py, value?);
+        }
         Ok(Some(future))
     }
 
@@ -188,6 +192,14 @@ impl Waiting {
     fn close(&self, py: Python<'_>) {
         self.leave(py);
     }
+}
+
+/// The end of waiting, for `__next__`.
+fn done(py: Python<'_>, value: Py<PyAny>) -> PyResult<Option<Py<PyAny>>> {
+    if value.is_none(py) {
+        return Ok(None);
+    }
+    Err(PyStopIteration::new_err((value,)))
 }
 
 fn again() -> PyErr {

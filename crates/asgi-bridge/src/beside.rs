@@ -1,13 +1,11 @@
 //! An ASGI application on a thread of its own, beside connections that another thread serves.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pyo3::prelude::*;
 use tokio::runtime::Handle;
-use wsgi_bridge::Hooks;
+use wsgi_bridge::{Hooks, Level};
 
 use crate::home::Home;
 use crate::inbox::Inbox;
@@ -18,15 +16,13 @@ use crate::settings::Settings;
 /// The loop of an ASGI application, on a thread of its own. Connections are served elsewhere, by a runtime of the caller's.
 pub struct Beside {
     inbox: Arc<Inbox>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-    pulse: Arc<Pulse>,
+    /// Hears nothing, but that the thread has ended.
+    over: Mutex<mpsc::Receiver<()>>,
+    patience: Duration,
 }
 
-/// When the loop last did what it was asked for.
-struct Pulse {
-    start: Instant,
-    beat_ms: AtomicU64,
-}
+/// What the application may take beyond the time for its shutdown, for tasks that end because they are cancelled.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What the thread tells when it has started.
 type Started = Result<(AsgiService, Arc<Inbox>), String>;
@@ -47,8 +43,10 @@ impl Beside {
         shutdown: Duration,
     ) -> Result<(Self, AsgiService), String> {
         let (told, started) = mpsc::channel::<Started>();
+        let (alive, over) = mpsc::channel::<()>();
         let thread = std::thread::Builder::new().name("asgi".to_owned());
         let thread = thread.spawn(move || {
+            let _alive = alive;
             Python::attach(|py| {
                 let life = Life {
                     application,
@@ -63,52 +61,34 @@ impl Beside {
                 }
             });
         });
-        let thread = thread.map_err(|error| format!("a thread for the event loop: {error}"))?;
+        thread.map_err(|error| format!("a thread for the event loop: {error}"))?;
         let started = py.detach(move || started.recv());
         let (service, inbox) =
             started.map_err(|_| "the thread of the event loop ended".to_owned())??;
         let beside = Self {
             inbox,
-            thread: Mutex::new(Some(thread)),
-            pulse: Arc::new(Pulse {
-                start: Instant::now(),
-                beat_ms: AtomicU64::new(0),
-            }),
+            over: Mutex::new(over),
+            patience: shutdown + LAST_WORDS,
         };
         Ok((beside, service))
     }
 
-    /// How long the loop has not come to what it is asked for each time this is called.
-    pub fn silent_for(&self) -> Duration {
-        let pulse = self.pulse.clone();
-        let now = self.pulse.now_ms();
-        let silent = now.saturating_sub(self.pulse.beat_ms.load(Ordering::Relaxed));
-        self.inbox.errand(Box::new(move |_| {
-            pulse.beat_ms.store(pulse.now_ms(), Ordering::Relaxed);
-        }));
-        Duration::from_millis(silent)
+    /// Does something on the loop's thread, as soon as the loop comes to it.
+    pub fn on_loop(&self, work: impl FnOnce() + Send + 'static) {
+        self.inbox.put_off(Box::new(|_| work()));
     }
 
-    /// Ends the application and waits for its thread, if `wait`; without, the loop stops as soon as it can.
-    pub fn end(&self, py: Python<'_>, wait: bool) {
+    /// Ends the application: what it still does is cancelled, and its lifespan ended. Waits for its thread, but not for ever: a loop
+    /// that is blocked never comes to its end.
+    pub fn end(&self, py: Python<'_>) {
         let event_loop = self.inbox.event_loop().clone_ref(py);
-        self.inbox.errand(Box::new(move |py| {
+        self.inbox.put_off(Box::new(move |py| {
             let _ = event_loop.bind(py).call_method0("stop");
         }));
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(thread) = thread.filter(|_| wait) {
-            let _ = py.detach(|| thread.join());
-        }
-    }
-}
-
-impl Pulse {
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+        py.detach(|| {
+            let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = over.recv_timeout(self.patience);
+        });
     }
 }
 
@@ -125,8 +105,14 @@ struct Life {
 impl Life {
     fn live(self, py: Python<'_>, told: &mpsc::Sender<Started>) -> Result<(), String> {
         let words = |error: PyErr| error.to_string();
-        let (event_loop, _) = new_loop(py, &self.kind).map_err(words)?;
+        let (event_loop, kind) = new_loop(py, &self.kind).map_err(words)?;
         let hooks = self.hooks.clone();
+        if self.kind == "uvloop" && kind != "uvloop" {
+            hooks.log(
+                Level::Warning,
+                "uvloop is not installed (asgi_loop = uvloop); falling back to asyncio",
+            );
+        }
         let lifespan = Lifespan::new(
             &event_loop,
             &self.application,

@@ -48,11 +48,11 @@ pub(crate) fn begin<C: Conversation>(
         let step = core.home.may_step();
         let noted = core.settings.notes;
         if noted {
-            core.hooks.began(0, this.facts());
+            core.hooks.began(core.settings.slot, this.facts());
         }
         let task = core.home.inside(|| start(py, &this, receive, step));
         if noted {
-            core.hooks.ended(0);
+            core.hooks.ended(core.settings.slot);
         }
         match task {
             Ok(task) => watch(&task, &this),

@@ -33,6 +33,11 @@ impl Home {
         }
     }
 
+    /// Whether connections run on another thread: what they bring may come at any moment.
+    pub fn is_elsewhere(&self) -> bool {
+        matches!(self, Self::There(..))
+    }
+
     /// Runs a future beside the connections.
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
         match self {

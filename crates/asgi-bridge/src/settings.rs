@@ -21,6 +21,8 @@ pub struct Settings {
     pub ping_timeout: Option<Duration>,
     /// [`Hooks::began`](wsgi_bridge::Hooks::began) and `ended` are told of each call's first step. Default true.
     pub notes: bool,
+    /// The `slot` that they are told. Default 0.
+    pub slot: usize,
     /// Messages are compressed where the client can (RFC 7692). Default true.
     pub deflate: bool,
 }
@@ -36,6 +38,7 @@ impl Default for Settings {
             ping_interval: Some(Duration::from_secs(20)),
             ping_timeout: Some(Duration::from_secs(20)),
             notes: true,
+            slot: 0,
             deflate: true,
         }
     }

@@ -64,7 +64,9 @@ impl Release {
 
     /// Lanes on the boards of its workers.
     pub fn lanes(&self) -> usize {
-        self.resolved.number("threads").max(1) as usize
+        let threads = self.resolved.number("threads").max(1) as usize;
+        // An event loop beside them has one of its own.
+        threads + usize::from(self.resolved.text("asgi_app").is_some())
     }
 
     /// How long its workers may take for what.

@@ -235,6 +235,7 @@ impl Resolved {
         application: Option<&str>,
     ) -> Result<(), Fault> {
         self.worker_class()?;
+        self.asgi_beside()?;
         for pair in self.list("raw_env") {
             if pair.split_once('=').is_none_or(|(name, _)| name.is_empty()) {
                 return Err(Fault::new(format!(
@@ -287,6 +288,34 @@ impl Resolved {
         let ours = if threaded && !asgi { "gthread" } else { ours }.to_owned();
         self.set("worker_class", ours);
         Ok(())
+    }
+
+    /// What belongs to an ASGI application beside a WSGI one.
+    fn asgi_beside(&mut self) -> Result<(), Fault> {
+        let paths = self.list("asgi_paths");
+        let Some(beside) = self.text("asgi_app").filter(|name| !name.is_empty()) else {
+            self.set("asgi_app", Value::Null);
+            return match paths.first() {
+                Some(path) => Err(Fault::new(format!(
+                    "asgi_paths (--asgi-path) has '{path}', but there is no ASGI application for it: name one with asgi_app (--asgi), \
+                     or leave it out"
+                ))),
+                None => Ok(()),
+            };
+        };
+        let class = self.text("worker_class").unwrap_or_default();
+        if class == "asgi" || class.starts_with("uvicorn") {
+            return Err(Fault::new(format!(
+                "asgi_app (--asgi) is '{beside}', but with worker_class (-k) {class} the one application is an ASGI one already: leave \
+                 --asgi out, or leave -k out and name the WSGI application"
+            )));
+        }
+        match paths.iter().find(|path| !path.starts_with('/')) {
+            Some(path) => Err(Fault::new(format!(
+                "asgi_paths (--asgi-path) has '{path}', which no path begins with: paths begin with /"
+            ))),
+            None => Ok(()),
+        }
     }
 
     fn set(&mut self, name: &str, value: impl Into<Value>) {

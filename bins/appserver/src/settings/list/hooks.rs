@@ -44,11 +44,11 @@ pub(super) const HOOKS: Section = Section {
         ),
         hook(
             "pre_request",
-            "pre_request(worker, req): before a request is handled.",
+            "pre_request(worker, req): before a request is handled. Not for requests of ASGI applications; the log says so at the start.",
         ),
         hook(
             "post_request",
-            "post_request(worker, req, environ, resp): after a request; two to four arguments.",
+            "post_request(worker, req, environ, resp): after a request; two to four arguments. Not for requests of ASGI applications either.",
         ),
         hook(
             "child_exit",

@@ -138,6 +138,23 @@ pub(super) const HTTP2: Section = Section {
 pub(super) const ASGI: Section = Section {
     title: "ASGI",
     settings: &[
+        text(
+            "asgi_app",
+            &["--asgi"],
+            "APP_MODULE",
+            "An ASGI application beside the WSGI one, on the same addresses: module, module:name or module:factory('literal'). Each \
+             worker runs it on an event loop in a thread of its own. It gets every WebSocket, and what asgi_paths names; the WSGI \
+             application gets the rest. Not for -k asgi, whose application is the only one.",
+        ),
+        setting(
+            "asgi_paths",
+            &["--asgi-path"],
+            "PREFIX",
+            Kind::List,
+            Preset::List(&[]),
+            "Requests whose path begins with PREFIX go to the application of asgi_app: /ws/ takes /ws/chat, not /ws and not /wsx; /ws \
+             takes /ws and /ws/chat. May be repeated.",
+        ),
         setting(
             "asgi_loop",
             &["--asgi-loop"],
