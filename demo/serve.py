@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Starts the whole shop: database, static files, WSGI server, ASGI server and the front, on a free port.
+"""Starts the whole shop: database, static files, application server and the front, on a free port.
 
 Run it with the Python of the demo's virtual environment. Without options it uses the reference programs, nginx and
 gunicorn; `--front …/edge --app …/appserver` uses ours: the commands and the configuration are the same for both.
+appserver carries the chat's WebSockets too; for gunicorn a second server is started beside it (requirements-reference.txt).
 
     serve.py                     runs until Ctrl-C and shows a line per request
     serve.py --check             also runs check.py against it, then stops; exits 0 or 1
@@ -58,7 +59,12 @@ def arguments():
         help="gunicorn or appserver (default: the environment's gunicorn)",
     )
     parser.add_argument("--app-args", default="", help="further arguments for it, in one string")
-    parser.add_argument("--workers", type=int, default=2, help="WSGI workers (default: %(default)s)")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        help="default: 1 for appserver, for a chat of several processes needs a channel layer that they share; else 2",
+    )
+    parser.add_argument("--threads", type=int, default=4, help="of each worker (default: %(default)s)")
     parser.add_argument("--port", type=int, default=0, help="default: any free one")
     parser.add_argument("--check", action="store_true", help="run check.py, then stop")
     parser.add_argument("--browser", action="store_true", help="with --check: run browser_test.py too")
@@ -94,13 +100,16 @@ class CannotStart(Exception):
 
 
 class Site:
-    """The three servers of one shop."""
+    """The servers of one shop."""
 
     def __init__(self, options, state, ending):
         self.options, self.state, self.ending = options, state, ending
         self.running = []  # (name, process), in the order of stopping
         self.app_socket = state / "run" / "app.sock"
-        self.chat_socket = state / "run" / "chat.sock"
+        # One server for pages and WebSockets, or two.
+        self.whole = Path(options.app).name == "appserver"
+        self.chat_socket = self.app_socket if self.whole else state / "run" / "chat.sock"
+        self.workers = options.workers or (1 if self.whole else 2)
         self.port = options.port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {
@@ -152,10 +161,33 @@ class Site:
                 "--bind",
                 f"unix:{self.app_socket}",
                 "--workers",
-                str(self.options.workers),
+                str(self.workers),
+                "--threads",
+                str(self.options.threads),
+                *(["--asgi", "my_shop.asgi:application", "--asgi-path", "/ws/"] if self.whole else []),
                 *self.options.app_args.split(),
             ],
         )
+        if not self.whole:
+            self.launch_chat()
+        self.wait("the chat server", lambda: connects(self.chat_socket))
+        settings = "daemon off;" + (" user root;" if os.geteuid() == 0 else "")
+        self.launch(
+            "front",
+            [
+                self.options.front,
+                "-p",
+                f"{self.state}/",
+                "-c",
+                self.state / "conf" / "nginx.conf",
+                "-g",
+                settings,
+            ],
+        )
+        self.wait("the shop", lambda: healthy(self.port))
+
+    def launch_chat(self):
+        """For an application server that carries no WebSockets."""
         self.launch(
             "chat",
             [
@@ -174,21 +206,6 @@ class Site:
                 "warning",
             ],
         )
-        self.wait("the chat server", lambda: connects(self.chat_socket))
-        settings = "daemon off;" + (" user root;" if os.geteuid() == 0 else "")
-        self.launch(
-            "front",
-            [
-                self.options.front,
-                "-p",
-                f"{self.state}/",
-                "-c",
-                self.state / "conf" / "nginx.conf",
-                "-g",
-                settings,
-            ],
-        )
-        self.wait("the shop", lambda: healthy(self.port))
 
     def write_configuration(self):
         groups = (

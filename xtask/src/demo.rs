@@ -15,7 +15,7 @@ a free port of 127.0.0.1, prints the address and shows a line for each request u
   --check             exercises the shop instead of waiting; exits 0 or 1
   --browser           with --check: also drives a headless Chromium through it
   --port N            listens on this port
-  --workers N         appserver's workers; default 2
+  --workers N         appserver's workers; default 1: the chat lives in one process
   --front PROGRAM     another program in edge's place, e.g. /usr/sbin/nginx
   --app PROGRAM       another program in appserver's place, e.g. `gunicorn`, of the environment
   --state DIR         where the shop keeps its data; default demo/var, with --check a new folder each time

@@ -1,4 +1,4 @@
-//! A running shop for tests: `demo/serve.py` with its three servers, in a folder of its own.
+//! A running shop for tests: `demo/serve.py` with its servers, in a folder of its own.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

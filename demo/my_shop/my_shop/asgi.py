@@ -1,4 +1,4 @@
-"""The shop for an ASGI server: `uvicorn my_shop.asgi:application`. Carries the chat's WebSockets."""
+"""The shop for the ASGI side (`appserver my_shop.wsgi --asgi my_shop.asgi`). Carries the chat's WebSockets."""
 
 import os
 

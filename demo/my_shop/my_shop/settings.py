@@ -87,7 +87,7 @@ TEMPLATES = [
     },
 ]
 
-# WAL lets the ASGI process and several WSGI workers read while one of them writes; IMMEDIATE
+# WAL lets several threads and processes read while one of them writes; IMMEDIATE
 # makes a writer wait for its turn instead of failing half-way through a transaction.
 DATABASES = {
     "default": {
@@ -103,7 +103,7 @@ DATABASES = {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# One ASGI process carries the chat, so its groups can live in that process's memory.
+# One process (appserver with one worker, or an ASGI server) carries the chat, so its groups can live in that process's memory.
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 
 STATIC_URL = "/static/"
