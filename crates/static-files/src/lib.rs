@@ -24,7 +24,7 @@
 //!
 //! Serving a small file costs four system calls: `openat2`, `fstat`, `preadv2`, `close`; serving it again within a second
 //! one, `fstatat`, for those who ask [`Root::recall`]. Whatever is remembered is checked against the file system each time,
-//! so what is on the disk is what is served.
+//! so a change is served at once, but for one made through `mmap`: up to a second late.
 //!
 //! The crate knows no server, no configuration and no proxying. Where there is a choice and nginx has made one, that is
 //! what is done or what can be chosen.

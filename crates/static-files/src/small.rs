@@ -1,12 +1,12 @@
 //! Small files that a thread remembers for a moment, so that serving one again costs one system call instead of four.
 //!
 //! What is remembered is never believed: each request asks the file system (`fstatat`) whether the path still leads to the
-//! same inode with the same times, owner, mode and length. Three rules make that check as good as reading again:
+//! same inode with the same times, owner, mode and length. Three rules keep that check from being fooled:
 //!
 //! - A file whose status changed a moment ago is not remembered: clocks have a grain, and a second change within it would
 //!   look like none ([`RootOptions::settle_time`](crate::RootOptions::settle_time)).
 //! - Nothing is remembered for longer than [`SPAN`], because who writes through `mmap` changes no time until the kernel
-//!   writes back.
+//!   writes back. Such a change may therefore be seen up to a second late.
 //! - Only file systems of this machine count: those of a network tell the times they remember themselves.
 
 use std::cell::{Cell, RefCell};
