@@ -225,3 +225,9 @@ fn thrown(kind: &Bound<'_, PyAny>, value: Option<&Bound<'_, PyAny>>) -> PyErr {
         },
     }
 }
+
+/// Takes a future out of a list, for the caller to drop when nothing is locked.
+pub(crate) fn forget(waiting: &mut Vec<Py<PyAny>>, future: &Py<PyAny>) -> Option<Py<PyAny>> {
+    let at = waiting.iter().position(|other| other.is(future))?;
+    Some(waiting.swap_remove(at))
+}

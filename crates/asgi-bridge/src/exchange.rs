@@ -9,8 +9,6 @@
 //! The head of a response waits for its first content, so that both leave together; where the application waits in between, the head
 //! goes alone.
 
-use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
@@ -25,14 +23,12 @@ use pyo3::types::PyDict;
 use static_files::FileBody;
 use wsgi_bridge::{Facts, Level};
 
-use crate::awaitable::Awaited;
+use crate::awaitable::forget;
 use crate::call::{self, Conversation, lock};
 use crate::core::Core;
+use crate::incoming::{Incoming, Next, pump};
 use crate::message::Head;
 use crate::outgoing::{Outgoing, Piece};
-
-/// Content of a request that waits for the application; from this on the client waits.
-const INCOMING_BYTES: usize = 64 << 10;
 
 /// See the module.
 pub(crate) struct Exchange {
@@ -60,21 +56,6 @@ struct State {
     senders: Vec<Py<PyAny>>,
 }
 
-/// The content of the request.
-enum Incoming {
-    /// Nobody had to wait for it yet.
-    Here(Content),
-    /// A job reads it.
-    Pumped {
-        pieces: VecDeque<Bytes>,
-        bytes: usize,
-        ended: bool,
-        pump: Option<Waker>,
-    },
-    /// The application has all of it.
-    Taken,
-}
-
 /// How far the application is with its response.
 enum Phase {
     /// No `http.response.start` yet.
@@ -95,7 +76,7 @@ pub(crate) enum Answer {
     Whole(Head, Bytes),
     /// A file.
     File(Head, FileBody),
-    /// A head; the content comes by the [`Stream`].
+    /// A head; the content comes by [`Exchange::poll_frame`].
     Stream(Head),
     /// A head without content, whatever the application sends.
     Bare(Head),
@@ -149,7 +130,7 @@ impl Exchange {
         }
         let complete = matches!(state.response, Phase::Complete);
         state.outgoing.abandon();
-        state.stop_reading();
+        state.incoming.stop();
         let waiting = state.everybody();
         drop(state);
         self.core.home.resolve(waiting);
@@ -258,7 +239,7 @@ impl Exchange {
         let mut receivers = Vec::new();
         if matches!(state.response, Phase::Complete) {
             receivers = std::mem::take(&mut state.receivers);
-            state.stop_reading();
+            state.incoming.stop();
         }
         drop(state);
         server.into_iter().chain(reader).for_each(Waker::wake);
@@ -284,13 +265,13 @@ impl Exchange {
     }
 
     /// What `receive()` gives, where it is at hand.
-    fn event(self: &Arc<Self>, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+    pub fn event(self: &Arc<Self>, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let mut state = self.state();
         if state.gone || matches!(state.response, Phase::Complete) {
             drop(state);
             return disconnect(py).map(Some);
         }
-        let (bytes, more) = match state.next_content() {
+        let (bytes, more) = match state.incoming.next() {
             Next::Bytes(bytes, more) => (bytes, more),
             Next::Nothing => return Ok(None),
             Next::Pump(content) => {
@@ -316,7 +297,7 @@ impl Exchange {
     }
 
     /// The content of the request failed: for the application, the client has left.
-    fn fail(self: &Arc<Self>, error: &ContentError) {
+    pub fn fail(self: &Arc<Self>, error: &ContentError) {
         let peer = wsgi_bridge::shared::peer_text(&self.facts.connection);
         let level = match error {
             ContentError::ClientGone { .. } => Level::Debug,
@@ -333,6 +314,60 @@ impl Exchange {
             }
         }
         self.leave();
+    }
+
+    /// A job has read more of the request.
+    pub fn pumped(&self, piece: Option<Bytes>, ended: bool) {
+        let mut state = self.state();
+        state.incoming.add(piece, ended);
+        let receivers = std::mem::take(&mut state.receivers);
+        drop(state);
+        self.core.home.resolve(receivers);
+    }
+
+    /// Looks at the content of the request.
+    pub fn incoming<T>(&self, look: impl FnOnce(&mut Incoming) -> T) -> T {
+        look(&mut self.state().incoming)
+    }
+
+    /// The next frame of the response's content.
+    pub fn poll_frame(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut state = self.state();
+        let before = state.outgoing.is_full();
+        let next = state.outgoing.poll(cx);
+        if next.is_pending() {
+            state.reader = Some(cx.waker().clone());
+        }
+        let senders = if before && !state.outgoing.is_full() {
+            std::mem::take(&mut state.senders)
+        } else {
+            Vec::new()
+        };
+        drop(state);
+        self.core.home.resolve(senders);
+        next
+    }
+
+    /// Has a future resolved when there is something to receive.
+    pub fn await_event(&self, future: Py<PyAny>) {
+        self.state().receivers.push(future);
+    }
+
+    /// Has a future resolved when there is room to send.
+    pub fn await_room(&self, future: Py<PyAny>) {
+        self.state().senders.push(future);
+    }
+
+    /// Nobody waits with this future any more.
+    pub fn forget(&self, future: &Py<PyAny>) {
+        let mut state = self.state();
+        let receiver = forget(&mut state.receivers, future);
+        let sender = forget(&mut state.senders, future);
+        drop(state);
+        drop((receiver, sender));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -392,13 +427,6 @@ impl Conversation for Exchange {
     }
 }
 
-enum Next {
-    Bytes(Bytes, bool),
-    Nothing,
-    Pump(Content),
-    Failed(ContentError),
-}
-
 impl State {
     /// The response goes on from its head.
     fn stream(&mut self, head: Head, facts: &Facts) {
@@ -436,153 +464,10 @@ impl State {
         }
     }
 
-    fn next_content(&mut self) -> Next {
-        match std::mem::replace(&mut self.incoming, Incoming::Taken) {
-            Incoming::Taken => Next::Nothing,
-            Incoming::Here(content) if content.is_end() => Next::Bytes(Bytes::new(), false),
-            Incoming::Here(mut content) => match content.buffered() {
-                Ok(Some(bytes)) if content.is_end() => Next::Bytes(bytes, false),
-                Ok(Some(bytes)) => {
-                    self.incoming = Incoming::Here(content);
-                    Next::Bytes(bytes, true)
-                }
-                Ok(None) if content.is_end() => Next::Bytes(Bytes::new(), false),
-                Ok(None) => {
-                    self.incoming = Incoming::Pumped {
-                        pieces: VecDeque::new(),
-                        bytes: 0,
-                        ended: false,
-                        pump: None,
-                    };
-                    Next::Pump(content)
-                }
-                Err(error) => Next::Failed(error),
-            },
-            Incoming::Pumped {
-                mut pieces,
-                bytes,
-                ended,
-                mut pump,
-            } => {
-                let Some(piece) = pieces.pop_front() else {
-                    if ended {
-                        return Next::Bytes(Bytes::new(), false);
-                    }
-                    self.incoming = Incoming::Pumped {
-                        pieces,
-                        bytes,
-                        ended,
-                        pump,
-                    };
-                    return Next::Nothing;
-                };
-                if ended && pieces.is_empty() {
-                    return Next::Bytes(piece, false);
-                }
-                if let Some(pump) = pump.take() {
-                    pump.wake();
-                }
-                self.incoming = Incoming::Pumped {
-                    bytes: bytes - piece.len(),
-                    pieces,
-                    ended,
-                    pump,
-                };
-                Next::Bytes(piece, true)
-            }
-        }
-    }
-
-    /// Nobody wants the rest of the request.
-    fn stop_reading(&mut self) {
-        if let Incoming::Pumped {
-            pump: Some(pump), ..
-        } = std::mem::replace(&mut self.incoming, Incoming::Taken)
-        {
-            pump.wake();
-        }
-    }
-
     fn everybody(&mut self) -> Vec<Py<PyAny>> {
         let mut waiting = std::mem::take(&mut self.receivers);
         waiting.append(&mut self.senders);
         waiting
-    }
-}
-
-/// Reads the content of a request for an application that waits for it.
-async fn pump(exchange: Arc<Exchange>, mut content: Content) {
-    let limit = exchange.core.settings.http.content_bytes_max;
-    if let Err(error) = content.limit(limit) {
-        return exchange.fail(&error);
-    }
-    loop {
-        let room = std::future::poll_fn(|cx| exchange.poll_room(cx)).await;
-        if !room {
-            return;
-        }
-        // Who stops reading meanwhile is heard too.
-        let next = std::future::poll_fn(|cx| {
-            if !exchange.is_pumped(cx) {
-                return Poll::Ready(None);
-            }
-            content.poll_chunk(cx).map(Some)
-        });
-        match next.await {
-            None => return,
-            Some(Ok(piece)) => {
-                let ended = piece.is_none() || content.is_end();
-                exchange.pumped(piece, ended);
-                if ended {
-                    return;
-                }
-            }
-            Some(Err(error)) => return exchange.fail(&error),
-        }
-    }
-}
-
-impl Exchange {
-    /// True when there is room for more; false when nobody wants more.
-    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<bool> {
-        match &mut self.state().incoming {
-            Incoming::Pumped { bytes, pump, .. } => {
-                if *bytes < INCOMING_BYTES {
-                    return Poll::Ready(true);
-                }
-                *pump = Some(cx.waker().clone());
-                Poll::Pending
-            }
-            _ => Poll::Ready(false),
-        }
-    }
-
-    fn is_pumped(&self, cx: &mut Context<'_>) -> bool {
-        match &mut self.state().incoming {
-            Incoming::Pumped { pump, .. } => {
-                *pump = Some(cx.waker().clone());
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn pumped(&self, piece: Option<Bytes>, end: bool) {
-        let mut state = self.state();
-        if let Incoming::Pumped {
-            pieces,
-            bytes,
-            ended,
-            ..
-        } = &mut state.incoming
-        {
-            *ended = end;
-            *bytes += piece.as_ref().map_or(0, Bytes::len);
-            pieces.extend(piece);
-        }
-        let receivers = std::mem::take(&mut state.receivers);
-        drop(state);
-        self.core.home.resolve(receivers);
     }
 }
 
@@ -593,80 +478,4 @@ fn disconnect(py: Python<'_>) -> PyResult<Py<PyAny>> {
         pyo3::intern!(py, "http.disconnect"),
     )?;
     Ok(event.into_any().unbind())
-}
-
-/// What `receive()` waits for.
-pub(crate) struct Events(pub Arc<Exchange>);
-
-impl Awaited for Events {
-    fn take(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        self.0.event(py)
-    }
-
-    fn wait(&self, future: Py<PyAny>) {
-        self.0.state().receivers.push(future);
-    }
-
-    fn give_up(&self, _py: Python<'_>, future: &Py<PyAny>) {
-        let forgotten = forget(&mut self.0.state().receivers, future);
-        drop(forgotten);
-    }
-}
-
-/// What `send()` waits for.
-pub(crate) struct Room(pub Arc<Exchange>);
-
-impl Awaited for Room {
-    fn take(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        Ok((!self.0.is_full()).then(|| py.None()))
-    }
-
-    fn wait(&self, future: Py<PyAny>) {
-        self.0.state().senders.push(future);
-    }
-
-    fn give_up(&self, _py: Python<'_>, future: &Py<PyAny>) {
-        let forgotten = forget(&mut self.0.state().senders, future);
-        drop(forgotten);
-    }
-}
-
-/// Takes a future out of a list, for the caller to drop when nothing is locked.
-pub(crate) fn forget(waiting: &mut Vec<Py<PyAny>>, future: &Py<PyAny>) -> Option<Py<PyAny>> {
-    let at = waiting.iter().position(|other| other.is(future))?;
-    Some(waiting.swap_remove(at))
-}
-
-/// The content of a response that the application sends piece by piece.
-pub(crate) struct Stream(pub Arc<Exchange>);
-
-impl http_body::Body for Stream {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let mut state = self.0.state();
-        let before = state.outgoing.is_full();
-        let next = state.outgoing.poll(cx);
-        if next.is_pending() {
-            state.reader = Some(cx.waker().clone());
-        }
-        let senders = if before && !state.outgoing.is_full() {
-            std::mem::take(&mut state.senders)
-        } else {
-            Vec::new()
-        };
-        drop(state);
-        self.0.core.home.resolve(senders);
-        next
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.0.leave();
-    }
 }

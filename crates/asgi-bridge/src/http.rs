@@ -14,7 +14,7 @@ use static_files::FileBody;
 use wsgi_bridge::shared::borrow_text;
 
 use crate::awaitable::{Awaited, Ready, Waiting};
-use crate::exchange::{Events, Exchange, Room};
+use crate::exchange::Exchange;
 use crate::message::{Message, octets, read_fields};
 use crate::outgoing::Piece;
 
@@ -166,4 +166,38 @@ fn part_of_file(message: &Message<'_, '_>) -> PyResult<FileBody> {
     let left = file.metadata()?.len().saturating_sub(offset);
     let length = count.map_or(left, |count| count.min(left));
     Ok(FileBody::new(file, offset, length))
+}
+
+/// What `receive()` waits for.
+struct Events(Arc<Exchange>);
+
+impl Awaited for Events {
+    fn take(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        self.0.event(py)
+    }
+
+    fn wait(&self, future: Py<PyAny>) {
+        self.0.await_event(future);
+    }
+
+    fn give_up(&self, _py: Python<'_>, future: &Py<PyAny>) {
+        self.0.forget(future);
+    }
+}
+
+/// What `send()` waits for.
+struct Room(Arc<Exchange>);
+
+impl Awaited for Room {
+    fn take(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        Ok((!self.0.is_full()).then(|| py.None()))
+    }
+
+    fn wait(&self, future: Py<PyAny>) {
+        self.0.await_room(future);
+    }
+
+    fn give_up(&self, _py: Python<'_>, future: &Py<PyAny>) {
+        self.0.forget(future);
+    }
 }

@@ -22,6 +22,7 @@ mod exchange;
 mod home;
 mod http;
 mod inbox;
+mod incoming;
 mod jobs;
 mod lifespan;
 mod message;
@@ -30,6 +31,7 @@ mod reactor;
 mod scope;
 mod service;
 mod settings;
+mod stream;
 mod tasks;
 mod websocket;
 

@@ -1,19 +1,15 @@
 //! [`AsgiService`]: an ASGI application as what answers the requests of connections.
 
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Method, StatusCode};
-use http_body::{Frame, SizeHint};
 use http_wire::Known;
 use http_wire::fields::Fields;
 use http_wire::head::RequestHead;
-use proxy_core::body::{Body, BodyError};
+use proxy_core::body::Body;
 use proxy_core::server::{
     Connection, Ending, Limits, Outcome, Refusal, Request, Response, Sent, Service, give_head_back,
 };
@@ -24,12 +20,13 @@ use wsgi_bridge::{Facts, Finished, Hooks, Level};
 
 use crate::call::{self, Conversation};
 use crate::core::Core;
-use crate::exchange::{Answer, Exchange, Stream};
+use crate::exchange::{Answer, Exchange};
 use crate::home::Home;
 use crate::http::{Receive, Send as SendCall};
 use crate::message::Head;
 use crate::reactor::Reactor;
 use crate::settings::Settings;
+use crate::stream::{Stream, Unknown, whole};
 use crate::websocket::{self, Asked, Opening, Session};
 
 /// Answers requests with an ASGI application, whose loop is watched over by a [`Reactor`].
@@ -418,32 +415,5 @@ struct Listed(Arc<Core>, usize);
 impl Drop for Listed {
     fn drop(&mut self) {
         self.0.sessions().remove(&self.1);
-    }
-}
-
-/// Content in memory. A response that has none does not tell a length that nobody gave.
-fn whole(bytes: Bytes, facts: &Facts) -> Body {
-    if bytes.is_empty() && facts.head.method == Method::HEAD {
-        return Body::Stream(Box::pin(Unknown));
-    }
-    Body::Bytes(bytes)
-}
-
-/// No content, of a length that nobody states.
-struct Unknown;
-
-impl http_body::Body for Unknown {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Poll::Ready(None)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::new()
     }
 }

@@ -1,29 +1,24 @@
 //! A WebSocket in the hands of the application.
 //!
-//! Before the application accepts, the request waits for its answer like any other. Afterwards the connection belongs to
-//! [`Session::run`], which reads as long as the application keeps up (a few messages and some KiB may wait) and writes what was
-//! sent; `send()` waits while much of that is under way.
+//! Before the application accepts, the request waits for its answer like any other. Afterwards the connection belongs to its
+//! [tunnel](super::tunnel), which fills the inbox as long as the application keeps up (a few messages and some KiB may wait) and
+//! writes what was sent; `send()` waits while much of that is under way.
 
 use std::collections::VecDeque;
-use std::future::Future;
-use std::io::IoSlice;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::StatusCode;
 use http_wire::Known;
-use proxy_core::server::{Socket, TunnelEnd, Upgraded};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use tokio::time::{Instant, Sleep, sleep_until};
-use wsgi_bridge::{Facts, Level};
+use wsgi_bridge::Facts;
 
 use super::deflate::WORTH_BYTES;
-use super::frame::{Decoder, Event, Fault, Opcode, encode, encode_close};
+use super::frame::{Opcode, encode, encode_close};
 use super::handshake::Asked;
+use crate::awaitable::forget;
 use crate::call::{self, Conversation, lock};
 use crate::core::Core;
 use crate::message::Head;
@@ -32,11 +27,6 @@ use crate::outgoing::HIGH_BYTES;
 /// Messages, and bytes of them, that wait for the application before the client has to.
 const INBOX_MESSAGES: usize = 32;
 const INBOX_BYTES: usize = 64 << 10;
-/// `send()` goes on when so many bytes are left.
-const LOW_BYTES: usize = 16 << 10;
-/// How long a client may take to answer a close frame.
-const CLOSING: Duration = Duration::from_secs(10);
-const READ: usize = 16 << 10;
 
 /// See the module.
 pub(crate) struct Session {
@@ -47,33 +37,33 @@ pub(crate) struct Session {
     task: Mutex<Option<Py<PyAny>>>,
 }
 
-struct State {
-    phase: Phase,
+pub(super) struct State {
+    pub(super) phase: Phase,
     /// `websocket.connect` was given.
-    connected: bool,
-    inbox: VecDeque<Incoming>,
-    inbox_bytes: usize,
+    pub(super) connected: bool,
+    pub(super) inbox: VecDeque<Incoming>,
+    pub(super) inbox_bytes: usize,
     /// Frames on their way to the client.
-    out: Vec<u8>,
+    pub(super) out: Vec<u8>,
     /// How much of the front of it is written.
-    written: usize,
-    full: bool,
+    pub(super) written: usize,
+    pub(super) full: bool,
     /// A close frame is in `out`, or sent.
-    close_sent: bool,
+    pub(super) close_sent: bool,
     /// The client closed, or is gone: what the application is told.
-    closed: Option<(u16, String)>,
+    pub(super) closed: Option<(u16, String)>,
     /// The client's close frame came.
-    close_came: bool,
+    pub(super) close_came: bool,
     /// A ping was sent and not answered.
-    pinged: bool,
-    answer: Option<Answer>,
-    server: Option<Waker>,
-    tunnel: Option<Waker>,
-    receivers: Vec<Py<PyAny>>,
-    senders: Vec<Py<PyAny>>,
+    pub(super) pinged: bool,
+    pub(super) answer: Option<Answer>,
+    pub(super) server: Option<Waker>,
+    pub(super) tunnel: Option<Waker>,
+    pub(super) receivers: Vec<Py<PyAny>>,
+    pub(super) senders: Vec<Py<PyAny>>,
 }
 
-enum Phase {
+pub(super) enum Phase {
     /// The application was asked.
     Asked,
     /// It answers with a response of HTTP (`websocket.http.response`).
@@ -341,14 +331,14 @@ impl Session {
     /// Nobody waits with this future any more.
     pub fn forget(&self, future: &Py<PyAny>) {
         let mut state = self.state();
-        let receiver = crate::exchange::forget(&mut state.receivers, future);
-        let sender = crate::exchange::forget(&mut state.senders, future);
+        let receiver = forget(&mut state.receivers, future);
+        let sender = forget(&mut state.senders, future);
         drop(state);
         drop((receiver, sender));
     }
 
     /// Wakes whom a change concerns.
-    fn told(&self, mut state: MutexGuard<'_, State>) {
+    pub(super) fn told(&self, mut state: MutexGuard<'_, State>) {
         let server = if state.answer.is_some() {
             state.server.take()
         } else {
@@ -367,13 +357,13 @@ impl Session {
         self.core.home.resolve(waiting);
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
 }
 
 impl Incoming {
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
             Self::Binary(bytes) => bytes.len(),
@@ -382,18 +372,18 @@ impl Incoming {
 }
 
 impl State {
-    fn is_crowded(&self) -> bool {
+    pub(super) fn is_crowded(&self) -> bool {
         self.inbox.len() >= INBOX_MESSAGES || self.inbox_bytes >= INBOX_BYTES
     }
 
-    fn close(&mut self, code: Option<u16>, reason: &str) {
+    pub(super) fn close(&mut self, code: Option<u16>, reason: &str) {
         if !std::mem::replace(&mut self.close_sent, true) {
             encode_close(code, reason, &mut self.out);
         }
     }
 
     /// The application is told, once, that it is over, and with which code.
-    fn end(&mut self, code: u16) {
+    pub(super) fn end(&mut self, code: u16) {
         self.closed.get_or_insert((code, String::new()));
     }
 }
@@ -456,311 +446,4 @@ impl Conversation for Session {
     fn task(&self) -> &Mutex<Option<Py<PyAny>>> {
         &self.task
     }
-}
-
-/// A session whose answer is on its way; the client is lost when this is dropped before its connection was handed over.
-pub(crate) struct Opening(pub Option<Arc<Session>>);
-
-impl Opening {
-    /// What takes the connection over.
-    pub fn run(mut self, upgraded: Upgraded) -> Pin<Box<dyn Future<Output = TunnelEnd> + Send>> {
-        match self.0.take() {
-            Some(session) => Box::pin(Tunnel::new(session, upgraded)),
-            None => Box::pin(std::future::ready(TunnelEnd::default())),
-        }
-    }
-}
-
-impl Drop for Opening {
-    fn drop(&mut self) {
-        if let Some(session) = self.0.take() {
-            session.lost();
-        }
-    }
-}
-
-/// The connection of an open WebSocket.
-struct Tunnel {
-    session: Arc<Session>,
-    socket: Arc<Socket>,
-    decoder: Decoder,
-    /// What was read ahead.
-    ahead: Bytes,
-    buffer: Vec<u8>,
-    sent_bytes: u64,
-    received_bytes: u64,
-    /// When the next ping is due, an answer is late, or a close has taken too long.
-    alarm: Option<Pin<Box<Sleep>>>,
-    closing: bool,
-    /// The client has closed its direction, or its bytes are not understood.
-    deaf: bool,
-}
-
-impl Tunnel {
-    fn new(session: Arc<Session>, upgraded: Upgraded) -> Self {
-        let (socket, ahead) = upgraded.into_parts();
-        let settings = &session.core.settings;
-        let limit = settings.message_bytes_max.unwrap_or(usize::MAX);
-        let interval = settings.ping_interval;
-        let decoder = Decoder::new(limit, session.asked.deflate.is_some());
-        Self {
-            alarm: interval.map(after),
-            session,
-            socket,
-            decoder,
-            ahead,
-            buffer: Vec::new(),
-            sent_bytes: 0,
-            received_bytes: 0,
-            closing: false,
-            deaf: false,
-        }
-    }
-
-    /// Writes what there is; `Ready` when that is nothing.
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        let mut state = self.session.state();
-        let mut result = Ok(());
-        let mut pending = false;
-        while state.written < state.out.len() {
-            let parts = [IoSlice::new(&state.out[state.written..])];
-            match self.socket.poll_write(cx, &parts) {
-                Poll::Ready(Ok(written)) => {
-                    state.written += written;
-                    self.sent_bytes += written as u64;
-                }
-                Poll::Ready(Err(error)) => {
-                    result = Err(error);
-                    break;
-                }
-                Poll::Pending => {
-                    pending = true;
-                    break;
-                }
-            }
-        }
-        let left = state.out.len() - state.written;
-        if left == 0 {
-            state.out.clear();
-            state.written = 0;
-            if state.out.capacity() > HIGH_BYTES {
-                state.out = Vec::new();
-            }
-        } else if state.written > HIGH_BYTES {
-            let written = std::mem::take(&mut state.written);
-            state.out.drain(..written);
-        }
-        let senders = if state.full && left <= LOW_BYTES {
-            state.full = false;
-            std::mem::take(&mut state.senders)
-        } else {
-            Vec::new()
-        };
-        drop(state);
-        self.session.core.home.resolve(senders);
-        match (result, pending) {
-            (Err(error), _) => Poll::Ready(Err(error)),
-            (Ok(()), true) => Poll::Pending,
-            (Ok(()), false) => Poll::Ready(Ok(())),
-        }
-    }
-
-    /// Reads while the application keeps up; `Ready` when the client is gone.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            if !self.ahead.is_empty() {
-                let bytes = std::mem::take(&mut self.ahead);
-                self.received_bytes += bytes.len() as u64;
-                self.hear(&bytes);
-            }
-            {
-                let state = self.session.state();
-                if self.deaf || (state.is_crowded() && !state.close_sent) {
-                    return Poll::Pending;
-                }
-            }
-            let mut buffer = std::mem::take(&mut self.buffer);
-            buffer.clear();
-            buffer.reserve(READ);
-            let read = self.socket.poll_read(cx, &mut buffer);
-            if let Poll::Ready(Ok(1..)) = read {
-                self.received_bytes += buffer.len() as u64;
-                self.hear(&buffer);
-                self.buffer = buffer;
-                continue;
-            }
-            // Nothing is held while nothing comes.
-            ready!(read).ok();
-            return Poll::Ready(());
-        }
-    }
-
-    /// Takes in bytes of the client's.
-    fn hear(&mut self, mut bytes: &[u8]) {
-        while !self.deaf {
-            match self.decoder.next(&mut bytes) {
-                Ok(Some(event)) => {
-                    if let Err(fault) = self.take(event) {
-                        self.fail(fault);
-                    }
-                }
-                Ok(None) => return,
-                Err(fault) => self.fail(fault),
-            }
-        }
-    }
-
-    fn take(&mut self, event: Event) -> Result<(), Fault> {
-        match event {
-            Event::Ping(content) => {
-                let mut state = self.session.state();
-                if !state.close_sent {
-                    encode(Opcode::Pong, false, &content, &mut state.out);
-                }
-            }
-            Event::Pong(_) => self.session.state().pinged = false,
-            Event::Close(told) => {
-                self.deaf = true;
-                let mut state = self.session.state();
-                state.close_came = true;
-                state.close(told.as_ref().map(|(code, _)| *code), "");
-                let told = told.unwrap_or((1005, String::new()));
-                state.closed.get_or_insert(told);
-                self.session.told(state);
-            }
-            Event::Message {
-                text,
-                compressed,
-                mut content,
-            } => {
-                if compressed {
-                    let limit = self.session.core.settings.message_bytes_max;
-                    let mut deflate = self.session.core.deflate();
-                    content = deflate.unpack(&content, limit.unwrap_or(usize::MAX))?;
-                }
-                let message = if text {
-                    Incoming::Text(String::from_utf8(content).map_err(|_| Fault {
-                        code: 1007,
-                        reason: "text that is no UTF-8",
-                    })?)
-                } else {
-                    Incoming::Binary(content)
-                };
-                let mut state = self.session.state();
-                // After our close frame the application hears no more.
-                if !state.close_sent && state.closed.is_none() {
-                    state.inbox_bytes += message.len();
-                    state.inbox.push_back(message);
-                    let receivers = std::mem::take(&mut state.receivers);
-                    drop(state);
-                    self.session.core.home.resolve(receivers);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The client broke the rules.
-    fn fail(&mut self, fault: Fault) {
-        self.deaf = true;
-        let peer = wsgi_bridge::shared::peer_text(&self.session.facts.connection);
-        let words = format!(
-            "WebSocket of ip={peer} closed with {}: {}",
-            fault.code, fault.reason
-        );
-        self.session.core.hooks.log(Level::Warning, &words);
-        let mut state = self.session.state();
-        state.close(Some(fault.code), fault.reason);
-        state.end(fault.code);
-        // Nothing that could be understood will come.
-        state.close_came = true;
-        self.session.told(state);
-    }
-
-    /// Pings, and gives up on who does not answer; `Ready` to end the connection.
-    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let close_sent = self.session.state().close_sent;
-        if close_sent && !std::mem::replace(&mut self.closing, true) {
-            self.alarm = Some(after(CLOSING));
-        }
-        loop {
-            let Some(alarm) = &mut self.alarm else {
-                return Poll::Pending;
-            };
-            ready!(alarm.as_mut().poll(cx));
-            if self.closing {
-                return Poll::Ready(());
-            }
-            let settings = &self.session.core.settings;
-            let mut state = self.session.state();
-            if state.pinged {
-                let words = "WebSocket keepalive: no answer to a ping (ws_ping_timeout)";
-                state.close(Some(1011), "keepalive ping timeout");
-                drop(state);
-                self.session.core.hooks.log(Level::Debug, words);
-                return Poll::Ready(());
-            }
-            encode(Opcode::Ping, false, b"", &mut state.out);
-            let wait = match (settings.ping_timeout, settings.ping_interval) {
-                (Some(timeout), _) => {
-                    state.pinged = true;
-                    timeout
-                }
-                (None, Some(interval)) => interval,
-                (None, None) => return Poll::Pending,
-            };
-            drop(state);
-            self.alarm = Some(after(wait));
-            if let Poll::Ready(Err(_)) = self.poll_write(cx) {
-                return Poll::Ready(());
-            }
-        }
-    }
-
-    fn end(&self) -> TunnelEnd {
-        TunnelEnd {
-            sent_bytes: self.sent_bytes,
-            received_bytes: self.received_bytes,
-        }
-    }
-}
-
-impl Future for Tunnel {
-    type Output = TunnelEnd;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<TunnelEnd> {
-        let this = self.get_mut();
-        this.session.state().tunnel = Some(cx.waker().clone());
-        if this.poll_read(cx).is_ready() {
-            return Poll::Ready(this.end());
-        }
-        let written = this.poll_write(cx);
-        if matches!(written, Poll::Ready(Err(_))) {
-            return Poll::Ready(this.end());
-        }
-        let over = {
-            let state = this.session.state();
-            state.close_sent && state.close_came
-        };
-        if over && written.is_ready() {
-            this.socket.shutdown(std::net::Shutdown::Write);
-            return Poll::Ready(this.end());
-        }
-        if this.poll_alarm(cx).is_ready() {
-            let _ = this.poll_write(cx);
-            return Poll::Ready(this.end());
-        }
-        this.session.state().tunnel = Some(cx.waker().clone());
-        Poll::Pending
-    }
-}
-
-impl Drop for Tunnel {
-    fn drop(&mut self) {
-        self.session.lost();
-    }
-}
-
-fn after(span: Duration) -> Pin<Box<Sleep>> {
-    Box::pin(sleep_until(Instant::now() + span))
 }
