@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use super::load::Load;
 use super::machine::Cores;
 use super::server::Subject;
-use super::wrk;
 use crate::process;
 
 /// How long and how often.
@@ -52,6 +52,17 @@ pub struct Series {
     pub errors: u64,
 }
 
+impl Series {
+    /// The one of a subject, without figures yet.
+    pub fn of(subject: &Subject) -> Self {
+        Series {
+            name: subject.name.clone(),
+            commands: subject.commands.clone(),
+            ..Series::default()
+        }
+    }
+}
+
 /// Figures of several runs.
 #[derive(Clone, Debug, Default)]
 pub struct Spread(Vec<f64>);
@@ -82,27 +93,18 @@ impl Spread {
     }
 }
 
-/// Measures all subjects with the same target, turn and turn about.
+/// Measures all subjects under the same load, turn and turn about.
 pub fn in_turn(
     cores: Cores,
     effort: &Effort,
-    target: &str,
+    load: Load<'_>,
     subjects: &[Subject],
     folder: &Path,
 ) -> Result<Vec<Series>, String> {
-    let mut series: Vec<Series> = subjects
-        .iter()
-        .map(|subject| Series {
-            name: subject.name.clone(),
-            commands: subject.commands.clone(),
-            ..Series::default()
-        })
-        .collect();
+    let mut series: Vec<Series> = subjects.iter().map(Series::of).collect();
     let ask = |subject: &Subject, seconds| {
         process::check_interrupted()?;
-        let url = format!("http://{}{target}", subject.address);
-        wrk::run(cores.load, &url, seconds, effort.connections, folder)
-            .map_err(|problem| format!("{}: {problem}", subject.name))
+        load.run(cores, effort, seconds, subject, folder)
     };
     for subject in subjects {
         ask(subject, 1)?; // warms up
@@ -120,7 +122,8 @@ pub fn in_turn(
             series.p99_ms.add(counted.p99_us as f64 / 1000.0);
             series.errors += counted.errors;
             eprintln!(
-                "  {target} {} {round}/{}: {:.2} µs CPU, {:.0} requests/s",
+                "  {} {} {round}/{}: {:.2} µs CPU, {:.0} requests/s",
+                load.name(),
                 subject.name,
                 effort.rounds,
                 used as f64 / requests,

@@ -3,15 +3,20 @@
 //! Every figure is a pair: the same file or application, the same load, turn and turn about. The servers share one core,
 //! the load has another. What counts is the CPU time of the whole process tree for each request.
 
+mod asgi;
+mod chat;
 mod idle;
+mod load;
 mod machine;
 mod measure;
+mod memory;
 mod parts;
-mod python;
+mod peers;
 mod server;
 mod table;
 mod web;
 mod wrk;
+mod wsgi;
 
 use std::process::ExitCode;
 
@@ -21,6 +26,7 @@ use crate::process;
 use crate::workspace::{Profile, Workspace};
 use machine::Cores;
 use measure::Effort;
+use peers::Peers;
 use table::Report;
 
 const USAGE: &str = "usage: cargo xtask bench [options] [NAME…]
@@ -32,7 +38,14 @@ Prints Markdown tables, and keeps them in target/xtask/bench.md. Names choose so
   proxied-1k, proxied-100k                 a file of an origin server, over connections that stay; nginx and edge
   idle          10,000 connections that wait, nginx and edge: memory
   hello         the smallest WSGI application: gunicorn, granian, bjoern, uWSGI and appserver
-  django        a small Django view: nginx and gunicorn, edge and appserver
+  hello-log     the same under appserver, with an access log and without
+  post          POST of 10 KiB that is sent back: granian, gunicorn and appserver
+  threads       four threads and a view that sleeps 10 ms: granian, gunicorn and appserver; requests a second
+  view          a small Django view, asked for directly: bjoern and appserver
+  asgi          the smallest ASGI application: granian, uvicorn, gunicorn, daphne and appserver
+  websocket-64, websocket-16k              messages that are sent back: granian, uvicorn, daphne and appserver
+  memory        the demo project with four workers: gunicorn and appserver
+  django        a small Django view: nginx and gunicorn, edge and appserver; requests a second
 
   --quick         short and few runs: whether it works, not what it costs
   --rounds N      runs of each program; default 5
@@ -41,7 +54,7 @@ Prints Markdown tables, and keeps them in target/xtask/bench.md. Names choose so
   --edge PROGRAM, --appserver PROGRAM  another program in the place of ours, e.g. nginx itself: how much two equal ones differ
 ";
 
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 17] = [
     "parts",
     "static-1k",
     "static-100k",
@@ -50,7 +63,30 @@ const NAMES: [&str; 9] = [
     "proxied-100k",
     "idle",
     "hello",
+    "hello-log",
+    "post",
+    "threads",
+    "view",
+    "asgi",
+    "websocket-64",
+    "websocket-16k",
+    "memory",
     "django",
+];
+
+/// A bench of application servers.
+type Compare = fn(&Peers<'_>, &mut Report) -> Result<(), String>;
+
+const APPLICATIONS: [(&str, Compare); 9] = [
+    ("hello", wsgi::hello),
+    ("hello-log", wsgi::access_log),
+    ("post", wsgi::post),
+    ("threads", wsgi::threads),
+    ("view", wsgi::view),
+    ("django", wsgi::django),
+    ("asgi", asgi::hello),
+    ("websocket-64", asgi::small_messages),
+    ("websocket-16k", asgi::large_messages),
 ];
 
 /// What every bench works with.
@@ -114,8 +150,9 @@ pub fn main(workspace: &Workspace, arguments: &[String]) -> Result<ExitCode, Str
     if has("idle") {
         idle::run(&bench, &mut report)?;
     }
-    if has("hello") || has("django") {
-        python::run(&bench, &mut report, &has)?;
+    applications(&bench, &mut report, &has)?;
+    if has("memory") {
+        memory::run(&bench, &mut report)?;
     }
     if has("parts") {
         parts::run(&bench, &mut report)?;
@@ -127,4 +164,18 @@ pub fn main(workspace: &Workspace, arguments: &[String]) -> Result<ExitCode, Str
         .map_err(|error| format!("can't write \"{}\": {error}", path.display()))?;
     eprintln!("(also in {})", path.display());
     Ok(ExitCode::SUCCESS)
+}
+
+/// The chosen ones of the benches of application servers.
+fn applications(
+    bench: &Bench<'_>,
+    report: &mut Report,
+    has: &impl Fn(&str) -> bool,
+) -> Result<(), String> {
+    let chosen: Vec<_> = APPLICATIONS.iter().filter(|(name, _)| has(name)).collect();
+    if chosen.is_empty() {
+        return Ok(());
+    }
+    let peers = Peers::new(bench, report)?;
+    chosen.iter().try_for_each(|(_, run)| run(&peers, report))
 }

@@ -98,9 +98,12 @@ impl Report {
         self.details.push(text);
     }
 
-    /// A configuration or a program that was used.
+    /// A configuration or a program that was used; once is enough.
     pub fn add_source(&mut self, name: &str, text: &str) {
-        self.appendix.push(format!("{name}:\n{text}"));
+        let source = format!("{name}:\n{text}");
+        if !self.appendix.contains(&source) {
+            self.appendix.push(source);
+        }
     }
 
     /// The whole.

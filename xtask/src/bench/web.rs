@@ -6,6 +6,7 @@ use std::process::Command;
 use testkit::{Address, TempPrefix};
 
 use super::Bench;
+use super::load::Load;
 use super::machine::{label, version};
 use super::measure::in_turn;
 use super::server::{Subject, configuration, front};
@@ -63,7 +64,13 @@ pub fn run(
     ];
     for (name, target, title, goal) in BENCHES {
         if has(name) {
-            let series = in_turn(bench.cores, &bench.effort, target, &subjects, folder.path())?;
+            let series = in_turn(
+                bench.cores,
+                &bench.effort,
+                Load::Get(target),
+                &subjects,
+                folder.path(),
+            )?;
             report.add(title, Compared::Cpu, &series, &[("nginx", goal)]);
         }
     }

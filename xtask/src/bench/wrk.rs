@@ -21,16 +21,20 @@ pub struct Counted {
     pub errors: u64,
 }
 
-/// Asks for `url` for so many seconds.
+/// Asks for `url` for so many seconds; with `POST` and so many bytes, where they are given.
 pub fn run(
     core: usize,
     url: &str,
+    post_bytes: Option<usize>,
     seconds: u64,
     connections: u64,
     folder: &std::path::Path,
 ) -> Result<Counted, String> {
     let script = folder.join("report.lua");
-    std::fs::write(&script, SCRIPT)
+    let question = post_bytes.map_or_else(String::new, |bytes| {
+        format!("wrk.method = 'POST'\nwrk.body = string.rep('x', {bytes})\n")
+    });
+    std::fs::write(&script, question + SCRIPT)
         .map_err(|error| format!("can't write \"{}\": {error}", script.display()))?;
     let mut wrk = Cores::bound(core, "wrk");
     wrk.args([

@@ -1,4 +1,4 @@
-//! Application servers with the same application.
+//! Application servers of others, and ours, with the same application.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,66 +6,53 @@ use std::process::Command;
 use testkit::{Address, TempPrefix};
 
 use super::Bench;
+use super::load::Load;
 use super::machine::{label, version};
 use super::measure::in_turn;
-use super::server::{Subject, configuration, front};
+use super::server::{Subject, front};
 use super::table::{Compared, Report};
 use crate::install::{self, Tool, Venv};
 
-const HELLO: &str = include_str!("hello.py");
-const VIEW: &str = include_str!("small_view.py");
-const BJOERN: &str =
-    "import sys, bjoern, hello; bjoern.run(hello.application, '127.0.0.1', int(sys.argv[1]))";
+/// The applications.
+const SOURCES: [(&str, &str); 4] = [
+    ("hello.py", include_str!("apps/hello.py")),
+    ("small_view.py", include_str!("apps/small_view.py")),
+    ("echo.py", include_str!("apps/echo.py")),
+    ("asgi_app.py", include_str!("apps/asgi_app.py")),
+];
 
 /// All from PyPI, pinned.
-const PACKAGES: [&str; 4] = [
+const PACKAGES: [&str; 10] = [
     "gunicorn==27.0.1",
     "granian==2.8.7",
     "pyuwsgi==2.0.30.post1",
     "Django==5.2.19",
+    "uvicorn==0.54.0",
+    "uvloop==0.23.0",
+    "httptools==0.9.0",
+    "websockets==17.4",
+    "daphne==4.2.3",
+    "asgiref==3.13.0",
 ];
 /// Is compiled where it is installed, and so may be missing.
 const BJOERN_PACKAGE: &str = "bjoern==3.2.2";
+const BJOERN: &str =
+    "import sys, bjoern, MODULE; bjoern.run(MODULE.application, '127.0.0.1', int(sys.argv[1]))";
 
-const SERVERS: &str = "    upstream app { server unix:SOCKET; }
-
-    server {
-        listen  LISTEN;
-        location / {
-            proxy_pass        http://app;
-            proxy_set_header  Host $host;
-            proxy_set_header  X-Real-IP $remote_addr;
-            proxy_set_header  X-Forwarded-For $proxy_add_x_forwarded_for;
-            proxy_set_header  X-Forwarded-Proto $scheme;
-        }
-    }
-";
-
-/// The chosen ones of these benches.
-pub fn run(
-    bench: &Bench<'_>,
-    report: &mut Report,
-    has: &impl Fn(&str) -> bool,
-) -> Result<(), String> {
-    let all = Setup::new(bench, report)?;
-    if has("hello") {
-        all.hello(report)?;
-    }
-    if has("django") {
-        all.django(report)?;
-    }
-    Ok(())
-}
-
-struct Setup<'a> {
-    bench: &'a Bench<'a>,
+/// What a bench of application servers works with.
+pub struct Peers<'a> {
+    pub bench: &'a Bench<'a>,
+    pub folder: TempPrefix,
+    pub has_bjoern: bool,
     venv: Venv,
-    folder: TempPrefix,
-    has_bjoern: bool,
 }
 
-impl<'a> Setup<'a> {
-    fn new(bench: &'a Bench<'a>, report: &mut Report) -> Result<Self, String> {
+/// One of others: what the table calls it (its package comes first), its program, and its arguments, with `PORT` in them.
+pub type Peer = (&'static str, &'static str, &'static str);
+
+impl<'a> Peers<'a> {
+    /// Installs them.
+    pub fn new(bench: &'a Bench<'a>, report: &mut Report) -> Result<Self, String> {
         let packages = |more: &[&str]| -> Vec<String> {
             PACKAGES
                 .iter()
@@ -94,105 +81,76 @@ impl<'a> Setup<'a> {
             }
         };
         let folder = TempPrefix::new().map_err(|error| error.to_string())?;
-        for (name, text) in [("hello.py", HELLO), ("small_view.py", VIEW)] {
+        for (name, text) in SOURCES {
             folder
                 .write(name, text)
                 .map_err(|error| error.to_string())?;
         }
-        Ok(Setup {
+        Ok(Peers {
             bench,
-            venv,
             folder,
             has_bjoern,
+            venv,
         })
     }
 
-    fn hello(&self, report: &mut Report) -> Result<(), String> {
-        let mut subjects = vec![self.alone("appserver", &self.ours(), |port| {
-            words("hello:application --workers 1 --bind 127.0.0.1:PORT", port)
-        })?];
-        if self.has_bjoern {
-            subjects.push(self.alone("bjoern", &self.venv.program("python"), |port| {
-                vec!["-c".to_owned(), BJOERN.to_owned(), port.to_owned()]
-            })?);
+    /// Measures ours and others in turn, and adds the table.
+    pub fn compare(
+        &self,
+        report: &mut Report,
+        title: &str,
+        subjects: &[Subject],
+        load: Load<'_>,
+        compared: Compared,
+        goals: &[(&str, f64)],
+    ) -> Result<(), String> {
+        let bench = self.bench;
+        let folder = self.folder.path();
+        let series = in_turn(bench.cores, &bench.effort, load, subjects, folder)?;
+        report.add(title, compared, &series, goals);
+        Ok(())
+    }
+
+    /// The text of one of the applications, for the reader.
+    pub fn show(report: &mut Report, name: &str) {
+        if let Some((name, text)) = SOURCES.iter().find(|(source, _)| *source == name) {
+            report.add_source(name, text);
         }
-        for (name, program, arguments) in [
-            (
-                "granian",
-                "granian",
-                "--interface wsgi --workers 1 --no-ws --log-level warning --host 127.0.0.1 --port PORT hello:application",
-            ),
-            (
-                "uWSGI",
-                "uwsgi",
-                "--http11-socket 127.0.0.1:PORT --wsgi-file hello.py --master --processes 1 --disable-logging --die-on-term",
-            ),
-            (
-                "gunicorn gthread",
-                "gunicorn",
-                "hello:application --workers 1 --threads 4 --bind 127.0.0.1:PORT",
-            ),
-            (
-                "gunicorn sync",
-                "gunicorn",
-                "hello:application --workers 1 --bind 127.0.0.1:PORT",
-            ),
-        ] {
-            subjects.push(self.alone(name, &self.venv.program(program), |port| {
+    }
+
+    /// appserver with these arguments.
+    pub fn ours(&self, name: &str, arguments: &str) -> Result<Subject, String> {
+        let program = self.bench.appserver.clone();
+        self.alone(name, &program, |port| {
+            let arguments = format!("{arguments} --workers 1 --bind 127.0.0.1:PORT");
+            words(&arguments, port)
+        })
+    }
+
+    /// Servers of others.
+    pub fn others(&self, peers: &[Peer]) -> Result<Vec<Subject>, String> {
+        let start = |(name, program, arguments): &Peer| {
+            self.alone(name, &self.venv.program(program), |port| {
                 words(arguments, port)
-            })?);
+            })
+        };
+        peers.iter().map(start).collect()
+    }
+
+    /// bjoern, where it could be installed.
+    pub fn bjoern(&self, module: &str) -> Result<Option<Subject>, String> {
+        if !self.has_bjoern {
+            return Ok(None);
         }
-        let bench = self.bench;
-        let series = in_turn(
-            bench.cores,
-            &bench.effort,
-            "/",
-            &subjects,
-            self.folder.path(),
-        )?;
-        let goals = [("bjoern", 1.05), ("granian", 2.0), ("gthread", 20.0)];
-        report.add("WSGI hello", Compared::Cpu, &series, &goals);
-        report.add_source("hello.py", HELLO);
-        Ok(())
+        let program = BJOERN.replace("MODULE", module);
+        let python = self.venv.program("python");
+        self.alone("bjoern", &python, |port| {
+            vec!["-c".to_owned(), program, port.to_owned()]
+        })
+        .map(Some)
     }
 
-    fn django(&self, report: &mut Report) -> Result<(), String> {
-        let nginx = Path::new("/usr/sbin/nginx");
-        let gunicorn = self.venv.program("gunicorn");
-        let subjects = [
-            self.behind("edge and appserver", &self.bench.edge, &self.ours(), "")?,
-            self.behind("nginx and gunicorn", nginx, &gunicorn, "")?,
-            self.behind(
-                "nginx and gunicorn with 4 threads",
-                nginx,
-                &gunicorn,
-                "--threads 4",
-            )?,
-        ];
-        let bench = self.bench;
-        let series = in_turn(
-            bench.cores,
-            &bench.effort,
-            "/prints/7/",
-            &subjects,
-            self.folder.path(),
-        )?;
-        report.add(
-            "a small Django view",
-            Compared::Speed,
-            &series,
-            &[("gunicorn", 2.0)],
-        );
-        report.add_source("small_view.py", VIEW);
-        report.add_source("nginx.conf of both", &configuration(SERVERS, "LISTEN"));
-        Ok(())
-    }
-
-    fn ours(&self) -> PathBuf {
-        self.bench.appserver.clone()
-    }
-
-    /// An application server that wrk asks directly.
+    /// An application server that the load asks directly.
     fn alone(
         &self,
         name: &str,
@@ -209,11 +167,12 @@ impl<'a> Setup<'a> {
     }
 
     /// A front with an application server behind it, on one core.
-    fn behind(
+    pub fn behind(
         &self,
         name: &str,
         program: &Path,
         app: &Path,
+        servers: &str,
         more: &str,
     ) -> Result<Subject, String> {
         let mut subject = Subject::new(name)?;
@@ -227,7 +186,7 @@ impl<'a> Setup<'a> {
         let core = self.bench.cores.server;
         let log = self.folder.join(format!("{short}-app.log"));
         subject.start(core, &command, &Address::Unix(socket.clone()), &log)?;
-        let servers = SERVERS.replace("SOCKET", &socket.display().to_string());
+        let servers = servers.replace("SOCKET", &socket.display().to_string());
         let command = front(program, self.folder.join(&short), &servers, subject.address)?;
         let address = Address::from(subject.address);
         subject.start(
@@ -237,6 +196,11 @@ impl<'a> Setup<'a> {
             &self.folder.join(format!("{short}.log")),
         )?;
         Ok(subject)
+    }
+
+    /// A program of the environment.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.venv.program(name)
     }
 
     fn python(&self, program: &Path) -> Command {
@@ -251,15 +215,16 @@ impl<'a> Setup<'a> {
 
     /// With its version, as pip or the program itself tells it.
     fn named(&self, name: &str, program: &Path) -> String {
-        let package = name.split(' ').next().unwrap_or(name);
+        let (package, rest) = name.split_once(' ').unwrap_or((name, ""));
+        if package == "appserver" {
+            let label = label(package, &version(program, "--version"));
+            return [&label, rest].join(" ").trim().to_owned();
+        }
         let package = if package == "uWSGI" {
             "pyuwsgi"
         } else {
             package
         };
-        if package == "appserver" {
-            return label(name, &version(program, "--version"));
-        }
         let ask = format!("from importlib.metadata import version; print(version('{package}'))");
         let told =
             crate::process::output(Command::new(self.venv.program("python")).args(["-c", &ask]));
