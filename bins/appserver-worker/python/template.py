@@ -309,8 +309,6 @@ def boot():
         if uri_beside(cfg):
             State.beside = State.beside or load_in_worker(cfg, log, uri_beside(cfg), True)
             check_interface(State.beside, True, beside=True)
-        if is_asgi(cfg) or State.beside:
-            tell_of_hooks(log)
         cfg.post_worker_init(worker)
     except AppImportError as error:
         log.error("App failed to load: %s", error)
@@ -352,12 +350,6 @@ def uri_beside(cfg):
 
 def application_beside():
     return State.beside
-
-
-def tell_of_hooks(log):
-    hooks = [name for name in ("pre_request", "post_request") if State.raw.get(name)]
-    if hooks:
-        log.warning("%s: not called for requests of ASGI applications; use a middleware of the application", ", ".join(hooks))
 
 
 def drop_privileges(cfg):
@@ -491,7 +483,9 @@ def before_request(*facts):
 def after_request(request, environ, microseconds, *answer):
     worker = State.worker
     response = Response(*answer)
-    if State.logs_requests:
+    if environ is None:  # of ASGI: the line of such a request is written when its response was sent
+        environ = environ_of(request)
+    elif State.logs_requests:
         log_request(worker, response, request, environ, microseconds)
     try:
         worker.cfg.post_request(worker, request, environ, response)
@@ -502,6 +496,11 @@ def after_request(request, environ, microseconds, *answer):
 def refused_request(facts, microseconds, *answer):
     """A line for a request that the application never saw."""
     request = Request(*facts)
+    log_request(State.worker, Response(*answer), request, environ_of(request), microseconds)
+
+
+def environ_of(request):
+    """For a request that has none of its own."""
     host, port = request.remote_addr or ("", "")
     environ = {
         "REQUEST_METHOD": request.method,
@@ -513,7 +512,7 @@ def refused_request(facts, microseconds, *answer):
         "REMOTE_PORT": str(port),
     }
     environ.update(("HTTP_" + name.replace("-", "_"), value) for name, value in request.headers)
-    log_request(State.worker, Response(*answer), request, environ, microseconds)
+    return environ
 
 
 def log_request(worker, response, request, environ, microseconds):

@@ -114,3 +114,42 @@ when_ready = 'mine.ready'
         assert!(err.contains("ValueError: in a hook"), "{err}");
     }
 }
+
+#[test]
+fn requests_of_an_asgi_application_are_surrounded_as_gunicorns_are() {
+    let app = "
+async def application(scope, receive, send):
+    if scope['type'] == 'http' and scope['path'] != '/broken':
+        await send({'type': 'http.response.start', 'status': 201, 'headers': [(b'content-length', b'2')]})
+        await send({'type': 'http.response.body', 'body': b'ok'})
+";
+    let conf = "
+def tell(worker, *words):
+    worker.log.info('hook: %s', ' '.join(str(word) for word in words))
+
+def pre_request(worker, req):
+    tell(worker, 'pre_request', req.method, req.uri, req.path, req.query, req.version, dict(req.headers)['X-A'])
+    if req.path == '/refused': raise ValueError('in pre_request')
+
+def post_request(worker, req, environ, resp):
+    tell(worker, 'post_request', req.path, environ['RAW_URI'], environ['HTTP_X_A'], environ['REMOTE_ADDR'], resp.status_code, resp.headers, resp.sent)
+";
+    let server = Setup::new(app)
+        .file("gunicorn.conf.py", conf)
+        .args(&["-k", "asgi", "--bind", "127.0.0.1:0"])
+        .start();
+    let ask = |path: &str| {
+        let mut client = server.client();
+        client.ask("GET", path, &[("X-A", "b")]).unwrap();
+        client.response().unwrap().status
+    };
+    assert_eq!(ask("/p%20a?q=1"), 201);
+    server.until_log("hook: pre_request GET /p%20a?q=1 /p%20a q=1 (1, 1) b", 1);
+    server.until_log("hook: post_request /p%20a /p%20a?q=1 b", 1);
+    server.until_log("201 [('content-length', '2')] 2", 1);
+    assert_eq!(ask("/broken"), 500);
+    server.until_log("hook: post_request /broken /broken b", 1);
+    server.until_log("500 [] 0", 1);
+    assert_eq!(ask("/refused"), 500);
+    server.until_log("ValueError: in pre_request", 1);
+}

@@ -32,8 +32,30 @@ pub(crate) trait Conversation: Send + Sync + 'static {
     /// Whether the client has left.
     fn is_gone(&self) -> bool;
 
-    /// The application's task, while it runs.
-    fn task(&self) -> &Mutex<Option<Py<PyAny>>>;
+    /// How far the call is.
+    fn progress(&self) -> &Mutex<Progress>;
+
+    /// Before the application is called.
+    ///
+    /// # Errors
+    /// Of a hook: the application is not called then.
+    fn before(&self, _py: Python<'_>) -> PyResult<()> {
+        Ok(())
+    }
+
+    /// After the call.
+    fn after(&self, _py: Python<'_>) {}
+}
+
+/// How far a call is.
+#[derive(Default)]
+pub(crate) enum Progress {
+    /// The application will be called, when its loop comes to it.
+    #[default]
+    Due,
+    /// Its task runs.
+    Runs(Py<PyAny>),
+    Over,
 }
 
 /// Calls the application. Its first step has been taken when this returns, if that is possible.
@@ -68,6 +90,7 @@ fn start<'py, C: Conversation>(
     step: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
     let core = conversation.core();
+    conversation.before(py)?;
     let scope = conversation.scope(py)?;
     let (receive, send) = receive(py)?;
     let coroutine = core.application.bind(py).call1((scope, receive, send))?;
@@ -85,7 +108,7 @@ fn watch<C: Conversation>(task: &Bound<'_, PyAny>, conversation: &Arc<C>) {
     }
     let core = conversation.core();
     core.tasks.hold(task);
-    *lock(conversation.task()) = Some(task.clone().unbind());
+    *lock(conversation.progress()) = Progress::Runs(task.clone().unbind());
     let this = conversation.clone();
     let end = End(Box::new(move |task| {
         this.core().tasks.over(task);
@@ -123,8 +146,11 @@ fn finished<C: Conversation>(py: Python<'_>, conversation: Arc<C>, error: Option
         }
     }
     let core = core.clone();
-    drop(lock(conversation.task()).take());
-    conversation.over(error.is_some());
+    let task = std::mem::replace(&mut *lock(conversation.progress()), Progress::Over);
+    drop(task);
+    let over = conversation.clone();
+    over.over(error.is_some());
+    conversation.after(py);
     core.home.flush();
 }
 
@@ -154,7 +180,8 @@ pub(crate) fn cancel_later<C: Conversation>(conversation: &Arc<C>) {
     let Some(grace) = conversation.core().settings.disconnect_grace else {
         return;
     };
-    if lock(conversation.task()).is_none() {
+    // A call that is due counts: its errand reaches the loop before ours.
+    if matches!(*lock(conversation.progress()), Progress::Over) {
         return;
     }
     let this = conversation.clone();
@@ -162,10 +189,11 @@ pub(crate) fn cancel_later<C: Conversation>(conversation: &Arc<C>) {
         tokio::time::sleep(grace).await;
         let held = this.clone();
         this.core().home.errand(move |py| {
-            let task = lock(held.task()).take();
-            if let Some(task) = task {
-                let _ = task.bind(py).call_method0("cancel");
-            }
+            let task = match &*lock(held.progress()) {
+                Progress::Runs(task) => task.clone_ref(py),
+                Progress::Due | Progress::Over => return,
+            };
+            let _ = task.bind(py).call_method0("cancel");
         });
     });
 }

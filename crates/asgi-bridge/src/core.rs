@@ -21,6 +21,8 @@ pub(crate) struct Core {
     pub settings: Settings,
     pub policy: Policy,
     pub hooks: Arc<dyn Hooks>,
+    /// [`Hooks::surrounds`].
+    pub surrounds: bool,
     pub home: Arc<Home>,
     pub tasks: Tasks,
     pub done: Py<Done>,
@@ -58,6 +60,7 @@ impl Core {
             sessions: Mutex::default(),
             scopes: Mutex::new(Scopes::new(py, &settings, state)?),
             settings,
+            surrounds: hooks.surrounds(),
             hooks,
             home,
             tasks,

@@ -24,11 +24,12 @@ use static_files::FileBody;
 use wsgi_bridge::{Facts, Level};
 
 use crate::awaitable::forget;
-use crate::call::{self, Conversation, lock};
+use crate::call::{self, Conversation, Progress, lock};
 use crate::core::Core;
 use crate::incoming::{Incoming, Next, pump};
 use crate::message::Head;
 use crate::outgoing::{Outgoing, Piece};
+use crate::surrounded::Surrounded;
 
 /// See the module.
 pub(crate) struct Exchange {
@@ -36,7 +37,7 @@ pub(crate) struct Exchange {
     pub facts: Arc<Facts>,
     pub interim: Interim,
     state: Mutex<State>,
-    task: Mutex<Option<Py<PyAny>>>,
+    progress: Mutex<Progress>,
 }
 
 struct State {
@@ -54,6 +55,8 @@ struct State {
     receivers: Vec<Py<PyAny>>,
     /// Futures of those who wait in `send()`.
     senders: Vec<Py<PyAny>>,
+    /// For the hooks around the call, where there are some.
+    surrounded: Option<Box<Surrounded>>,
 }
 
 /// How far the application is with its response.
@@ -105,8 +108,9 @@ impl Exchange {
                 reader: None,
                 receivers: Vec::new(),
                 senders: Vec::new(),
+                surrounded: None,
             }),
-            task: Mutex::default(),
+            progress: Mutex::default(),
         })
     }
 
@@ -151,6 +155,9 @@ impl Exchange {
             Phase::Silent => {}
             _ => return Err("http.response.start was sent already"),
         }
+        if let Some(surrounded) = &mut state.surrounded {
+            surrounded.started(&head);
+        }
         state.response = Phase::Held(head);
         drop(state);
         if !self.core.home.in_turn() {
@@ -164,6 +171,7 @@ impl Exchange {
     /// `http.response.body`, and what takes its place.
     pub fn content(&self, piece: Piece, more: bool) -> Result<(), &'static str> {
         let mut state = self.state();
+        let bytes = piece.len();
         let response = std::mem::replace(&mut state.response, Phase::Complete);
         match response {
             Phase::Silent => {
@@ -189,6 +197,9 @@ impl Exchange {
                 return Err("the content is complete already");
             }
             Phase::Complete => return Err("the response is complete already"),
+        }
+        if let Some(surrounded) = &mut state.surrounded {
+            surrounded.produced_bytes += bytes;
         }
         self.told(state);
         Ok(())
@@ -422,8 +433,23 @@ impl Conversation for Exchange {
         self.state().gone
     }
 
-    fn task(&self) -> &Mutex<Option<Py<PyAny>>> {
-        &self.task
+    fn progress(&self) -> &Mutex<Progress> {
+        &self.progress
+    }
+
+    fn before(&self, py: Python<'_>) -> PyResult<()> {
+        if self.core.surrounds {
+            let request = self.core.hooks.before(py, &self.facts)?;
+            self.state().surrounded = Some(Box::new(Surrounded::new(request)));
+        }
+        Ok(())
+    }
+
+    fn after(&self, py: Python<'_>) {
+        let surrounded = self.state().surrounded.take();
+        if let Some(surrounded) = surrounded {
+            surrounded.after(py, &self.core, &self.facts);
+        }
     }
 }
 

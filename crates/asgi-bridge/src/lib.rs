@@ -32,6 +32,7 @@ mod scope;
 mod service;
 mod settings;
 mod stream;
+mod surrounded;
 mod tasks;
 mod websocket;
 

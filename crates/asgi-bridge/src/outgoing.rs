@@ -19,6 +19,16 @@ pub(crate) enum Piece {
     File(FileBody),
 }
 
+impl Piece {
+    /// Its length in bytes.
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::File(file) => file.len(),
+        }
+    }
+}
+
 /// What was sent and not taken yet.
 #[derive(Default)]
 pub(crate) struct Outgoing {

@@ -171,12 +171,14 @@ impl AsgiService {
             .insert(number, Arc::downgrade(&session));
         let listed = Listed(self.core.clone(), number);
         let opening = Opening(Some(session.clone()));
+        let mut unanswered = Unanswered(Some(session.clone()));
         let calls = session.clone();
         call::begin(&session, move |py| {
             let receive = Py::new(py, websocket::Receive(calls.clone()))?.into_any();
             Ok((receive, Py::new(py, websocket::Send(calls))?.into_any()))
         });
         let answer = poll_fn(|cx| session.poll_answer(cx)).await;
+        unanswered.0 = None;
         let (head, body) = match answer {
             websocket::Answer::Page(status) => return self.page(facts, status, ""),
             websocket::Answer::Deny(head, bytes) => (head, Body::Bytes(bytes)),
@@ -394,19 +396,34 @@ struct Left(Option<Arc<Exchange>>);
 
 impl Drop for Left {
     fn drop(&mut self) {
-        let Some(exchange) = self.0.take() else {
-            return;
-        };
-        exchange.leave();
-        let sent = Sent {
-            bytes: 0,
-            body_bytes: 0,
-            request_bytes: 0,
-            outcome: Outcome::ClientGone,
-        };
-        let status = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
-        finish(exchange.core(), &exchange.facts, status, 0, None, &sent);
+        if let Some(exchange) = self.0.take() {
+            exchange.leave();
+            unanswered(exchange.core(), &exchange.facts);
+        }
     }
+}
+
+/// As [`Left`], for a WebSocket, which learns it from its [`Opening`].
+struct Unanswered(Option<Arc<Session>>);
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if let Some(session) = self.0.take() {
+            unanswered(&session.core, &session.facts);
+        }
+    }
+}
+
+/// Tells the hooks of a client that left before it was answered.
+fn unanswered(core: &Core, facts: &Facts) {
+    let sent = Sent {
+        bytes: 0,
+        body_bytes: 0,
+        request_bytes: 0,
+        outcome: Outcome::ClientGone,
+    };
+    let status = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
+    finish(core, facts, status, 0, None, &sent);
 }
 
 /// A WebSocket's place in the list.

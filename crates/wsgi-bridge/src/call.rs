@@ -419,7 +419,7 @@ impl Call {
                 let fields = answer.fields.clone();
                 drop(answer);
                 let done = Done {
-                    environ: environ.bind(py),
+                    environ: Some(environ.bind(py)),
                     status,
                     produced_bytes,
                     fields: fields.as_deref(),

@@ -141,8 +141,8 @@ impl Facts {
 
 /// What the application made of a request.
 pub struct Done<'a, 'py> {
-    /// The environ, as the application left it.
-    pub environ: &'a Bound<'py, PyDict>,
+    /// The environ, as the application left it; `None` where the application's interface has none (ASGI).
+    pub environ: Option<&'a Bound<'py, PyDict>>,
     /// The status; 500 where it failed before it gave one.
     pub status: StatusCode,
     /// Bytes of content that it produced.

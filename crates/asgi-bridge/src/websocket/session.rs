@@ -19,7 +19,7 @@ use super::deflate::WORTH_BYTES;
 use super::frame::{Opcode, encode, encode_close};
 use super::handshake::Asked;
 use crate::awaitable::forget;
-use crate::call::{self, Conversation, lock};
+use crate::call::{self, Conversation, Progress, lock};
 use crate::core::Core;
 use crate::message::Head;
 use crate::outgoing::HIGH_BYTES;
@@ -34,7 +34,7 @@ pub(crate) struct Session {
     pub facts: Arc<Facts>,
     pub asked: Asked,
     state: Mutex<State>,
-    task: Mutex<Option<Py<PyAny>>>,
+    progress: Mutex<Progress>,
 }
 
 pub(super) struct State {
@@ -129,7 +129,7 @@ impl Session {
                 receivers: Vec::new(),
                 senders: Vec::new(),
             }),
-            task: Mutex::default(),
+            progress: Mutex::default(),
         })
     }
 
@@ -443,7 +443,7 @@ impl Conversation for Session {
         self.state().closed.is_some()
     }
 
-    fn task(&self) -> &Mutex<Option<Py<PyAny>>> {
-        &self.task
+    fn progress(&self) -> &Mutex<Progress> {
+        &self.progress
     }
 }

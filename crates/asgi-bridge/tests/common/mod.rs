@@ -50,6 +50,14 @@ pub struct Seen {
     pub finished: Mutex<Vec<(u16, u64, String)>>,
 }
 
+impl Seen {
+    /// Waits until so many requests are over, and tells of them.
+    pub fn await_finished(&self, count: usize) -> Vec<(u16, u64, String)> {
+        let finished = || self.finished.lock().unwrap().clone();
+        await_some(finished, |finished| finished.len() >= count)
+    }
+}
+
 impl Hooks for Seen {
     fn log(&self, level: Level, message: &str) {
         let line = format!("{} {message}", level.as_str());
@@ -135,8 +143,7 @@ impl Server {
 
     /// Waits until so many requests are over, and tells of them.
     pub fn finished(&self, count: usize) -> Vec<(u16, u64, String)> {
-        let finished = || self.seen.finished.lock().unwrap().clone();
-        await_some(finished, |finished| finished.len() >= count)
+        self.seen.await_finished(count)
     }
 
     /// Waits until the log has these words.
@@ -147,7 +154,7 @@ impl Server {
 }
 
 /// Looks until what is seen is as it should be.
-fn await_some<T: std::fmt::Debug>(look: impl Fn() -> T, done: impl Fn(&T) -> bool) -> T {
+pub fn await_some<T: std::fmt::Debug>(look: impl Fn() -> T, done: impl Fn(&T) -> bool) -> T {
     for _ in 0..6000 {
         let seen = look();
         if done(&seen) {

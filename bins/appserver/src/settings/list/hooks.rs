@@ -44,11 +44,11 @@ pub(super) const HOOKS: Section = Section {
         ),
         hook(
             "pre_request",
-            "pre_request(worker, req): before a request is handled. Not for requests of ASGI applications; the log says so at the start.",
+            "pre_request(worker, req): before a request is handled. Not for WebSockets.",
         ),
         hook(
             "post_request",
-            "post_request(worker, req, environ, resp): after a request; two to four arguments. Not for requests of ASGI applications either.",
+            "post_request(worker, req, environ, resp): after a request; two to four arguments. Not for WebSockets.",
         ),
         hook(
             "child_exit",
