@@ -13,6 +13,8 @@ _appserver() {
         --worker-connections) :; return ;;
         --max-requests) :; return ;;
         --max-requests-jitter) :; return ;;
+        --worker-max-rss) :; return ;;
+        --worker-max-lifetime) :; return ;;
         -t|--timeout) :; return ;;
         --graceful-timeout) :; return ;;
         --keep-alive) :; return ;;
@@ -58,7 +60,7 @@ _appserver() {
         --root-path) :; return ;;
     esac
     if [[ $cur == -* ]]; then
-        COMPREPLY=($(compgen -W "--help --version -c --config --python --check-config --print-config -b --bind --backlog --reuse-port -w --workers -k --worker-class --threads --worker-connections --max-requests --max-requests-jitter -t --timeout --graceful-timeout --keep-alive --limit-request-line --limit-request-fields --limit-request-field_size --permit-unconventional-http-method --permit-unconventional-http-version --casefold-http-method --forwarded-allow-ips --forwarder-headers --header-map -D --daemon -p --pid --chdir --pythonpath -e --env -u --user -g --group --initgroups -m --umask --preload --no-sendfile -n --name --access-logfile --access-logformat --error-logfile --log-file --log-level --capture-output --logger-class --log-config --log-config-json --log-syslog --log-syslog-to --log-syslog-prefix --log-syslog-facility --disable-redirect-access-to-syslog -R --enable-stdio-inheritance --statsd-host --dogstatsd-tags --statsd-prefix --enable-backlog-metric --control-socket --control-socket-mode --no-control-socket --metrics-bind --reload --reload-extra-file --asgi --asgi-path --asgi-loop --asgi-lifespan --asgi-disconnect-grace-period --websocket-max-message-size --ws-ping-interval --ws-ping-timeout --root-path" -- "$cur"))
+        COMPREPLY=($(compgen -W "--help --version -c --config --python --check-config --print-config -b --bind --backlog --reuse-port -w --workers -k --worker-class --threads --worker-connections --max-requests --max-requests-jitter --worker-max-rss --worker-max-lifetime -t --timeout --graceful-timeout --keep-alive --limit-request-line --limit-request-fields --limit-request-field_size --permit-unconventional-http-method --permit-unconventional-http-version --casefold-http-method --forwarded-allow-ips --forwarder-headers --header-map -D --daemon -p --pid --chdir --pythonpath -e --env -u --user -g --group --initgroups -m --umask --preload --no-sendfile -n --name --access-logfile --access-logformat --error-logfile --log-file --log-level --capture-output --logger-class --log-config --log-config-json --log-syslog --log-syslog-to --log-syslog-prefix --log-syslog-facility --disable-redirect-access-to-syslog -R --enable-stdio-inheritance --statsd-host --dogstatsd-tags --statsd-prefix --enable-backlog-metric --control-socket --control-socket-mode --no-control-socket --metrics-bind --reload --reload-extra-file --asgi --asgi-path --asgi-loop --asgi-lifespan --asgi-disconnect-grace-period --websocket-max-message-size --ws-ping-interval --ws-ping-timeout --root-path" -- "$cur"))
     fi
 }
 complete -o default -F _appserver appserver

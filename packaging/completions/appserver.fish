@@ -14,6 +14,8 @@ complete -c appserver -l threads -x -d 'The number of threads in each worker tha
 complete -c appserver -l worker-connections -x -d 'The most connections that are open in a worker with several threads, or an ASGI worker'
 complete -c appserver -l max-requests -x -d 'The requests after which a worker is replaced; 0 for never'
 complete -c appserver -l max-requests-jitter -x -d 'Up to so many requests are added to max_requests, by chance, so that not all workers are replaced together'
+complete -c appserver -l worker-max-rss -x -d 'The resident memory with which a worker is replaced, in bytes or with k, m or g (512m); 0 for any'
+complete -c appserver -l worker-max-lifetime -x -d 'The time after which a worker is replaced, in seconds or with s, m, h or d (12h); 0 for never'
 complete -c appserver -s t -l timeout -x -d 'The seconds that one request may run, in any kind of worker, before its worker is ended (SIGABRT, then SIGKILL) and replaced; the log tells which request it was and where it was stuck'
 complete -c appserver -l graceful-timeout -x -d 'The seconds that requests have to finish when workers are told to end'
 complete -c appserver -l keep-alive -x -d 'The seconds that a connection may be idle between requests; 0 closes it after each response'

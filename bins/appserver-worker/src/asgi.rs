@@ -113,7 +113,7 @@ impl Asgi {
         let quickly = asked_for().is_some();
         if !quickly {
             let patience = Duration::from_secs(worker.settings.graceful_timeout);
-            self.lifespan.shutdown(py, patience)?;
+            worker.without_beats(|| self.lifespan.shutdown(py, patience))?;
         }
         self.reactor.end(py);
         let closed = close_loop(self.reactor.event_loop().bind(py));

@@ -87,6 +87,9 @@ impl Both {
 
     /// Ends the ASGI application.
     pub fn end(&self, py: Python<'_>) {
+        // Its last words may take longer than a request may. On the loop, behind the beats that wait there.
+        let (board, lane) = (self.board.clone(), self.lane);
+        self.beside.on_loop(move || board.lane(lane).rest());
         self.beside.end(py);
     }
 

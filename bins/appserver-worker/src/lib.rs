@@ -15,6 +15,7 @@ mod logs;
 mod native;
 mod peers;
 mod reports;
+mod retire;
 mod settings;
 mod signals;
 mod template;

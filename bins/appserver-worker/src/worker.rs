@@ -5,16 +5,16 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use appserver_protocol::{FromWorker, Settled, ToWorker, WorkerSettings, exit, fork_fds};
 use asgi_bridge::Reactor;
 use proxy_core::server::{Accepted, Connection, Drain, Listener, Service, serve_connection};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use supervisor::{Counter, Kit, Link, Order};
+use supervisor::{Board, Counter, Kit, Link, Order};
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::io::unix::{AsyncFd, AsyncFdReadyMutGuard};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{MissedTickBehavior, interval};
@@ -26,6 +26,7 @@ use crate::both::Both;
 use crate::hooks::WorkerHooks;
 use crate::peers::{Open, Peers};
 use crate::reports::{reports, set_access};
+use crate::retire::Limits;
 use crate::{logs, settings, signals};
 
 /// How often the heart beats.
@@ -169,9 +170,10 @@ pub(crate) struct Worker {
     pub settings: WorkerSettings,
     pub hooks: Arc<WorkerHooks>,
     peers: Arc<Peers>,
+    board: Arc<Board>,
     pub access: Option<Arc<AccessLog>>,
-    /// Requests after which it asks to be replaced.
-    requests_max: Option<u64>,
+    /// When it asks to be replaced.
+    limits: Limits,
 }
 
 fn prepare(
@@ -276,22 +278,19 @@ fn prepare(
             }
         }
     };
-    let jitter = if settings.max_requests_jitter == 0 {
-        0
-    } else {
-        py.import("random")?
-            .call_method1("randint", (0, settings.max_requests_jitter))?
-            .extract()?
-    };
-    let requests_max = (settings.max_requests > 0).then_some(settings.max_requests + jitter);
+    let (limits, warning) = Limits::draw(py, &settings, Instant::now())?;
+    if let Some(warning) = warning {
+        hooks.log(wsgi_bridge::Level::Warning, &warning);
+    }
     Ok((
         Worker {
             python: python.clone().unbind(),
             settings,
             hooks,
             peers,
+            board: link.board().clone(),
             access,
-            requests_max,
+            limits,
         },
         app,
     ))
@@ -377,7 +376,7 @@ impl Worker {
         let before = |runtime: &Handle| here.set_runtime(runtime.clone());
         let status = self.serve(py, both.clone(), link, listeners, before)?;
         if asgi::asked_for().is_none() {
-            both.end(py);
+            self.without_beats(|| both.end(py));
         }
         if let Some(access) = &self.access {
             access.flush();
@@ -385,6 +384,15 @@ impl Worker {
         Ok(status)
     }
 
+    /// Does something that ends in its own time, during which nobody is to miss this worker's heartbeats.
+    pub fn without_beats<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.board.lane(0).rest();
+        let done = work();
+        self.board.lane(0).beat();
+        done
+    }
+
+    /// Accepts connections and serves them until the end; the result is the exit status.
     pub async fn live<A: Application>(
         &self,
         service: Arc<A>,
@@ -417,13 +425,14 @@ impl Worker {
         if link.ready().is_err() {
             return Ok(exit::NORMAL);
         }
-        let ended = self.watch(link, &*service).await?;
+        let mut link = Some(register(link)?);
+        let ended = self.watch(&mut link, &*service, false).await?;
         self.peers.leave();
         drop(stop);
-        let patience = match ended {
-            Ended::Quickly(status) => return Ok(status),
-            Ended::Gracefully => Duration::from_secs(self.settings.graceful_timeout),
-        };
+        if let Ended::Quickly(status) = ended {
+            return Ok(status);
+        }
+        let patience = Duration::from_secs(self.settings.graceful_timeout);
         // Clients that use their connections get a last answer on them; the others lose theirs after `Limits::idle_grace`.
         drain.start();
         service.part();
@@ -434,7 +443,10 @@ impl Worker {
         tokio::select! {
             () = over => Ok(exit::NORMAL),
             () = tokio::time::sleep(patience) => Ok(exit::NORMAL),
-            status = self.hurry() => Ok(status?),
+            ended = self.watch(&mut link, &*service, true) => match ended? {
+                Ended::Quickly(status) => Ok(status),
+                Ended::Gracefully => Ok(exit::NORMAL),
+            },
         }
     }
 
@@ -446,29 +458,31 @@ impl Worker {
         limited.then(|| Arc::new(Semaphore::new(self.settings.worker_connections as usize)))
     }
 
-    /// Beats, and listens to signals and the master, until one of them ends the worker.
-    async fn watch<A: Application>(&self, link: Link, service: &A) -> std::io::Result<Ended> {
+    /// Beats, and listens to signals and the master, until one of them ends the worker; a worker that drains already is ended only by
+    /// one that is less patient.
+    async fn watch<A: Application>(
+        &self,
+        link: &mut Option<AsyncFd<Link>>,
+        service: &A,
+        draining: bool,
+    ) -> std::io::Result<Ended> {
         let wakeup = wakeup()?;
-        let mut link = register(link)?;
         let mut beat = interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut leaving = false;
+        let mut leaving = draining;
         loop {
-            if let Some(ended) = self.heed() {
-                return Ok(ended);
+            match self.heed() {
+                Some(Ended::Gracefully) if draining => {}
+                Some(ended) => return Ok(ended),
+                None => {}
             }
             tokio::select! {
                 _ = beat.tick() => {
-                    link.get_ref().board().lane(0).beat();
+                    self.board.lane(0).beat();
                     service.beat();
                     self.peers.beat();
-                    if !leaving && self.requests_max.is_some_and(|most| self.hooks.requests() >= most) {
-                        leaving = true;
-                        self.hooks.log(wsgi_bridge::Level::Info, "Autorestarting worker after current request.");
-                        let _ = link.get_ref().leaving();
-                    }
-                    if self.settings.reload {
-                        self.look_for_changes(link.get_ref());
+                    if let Some(link) = link {
+                        self.look_around(link.get_ref(), &mut leaving);
                     }
                     if let Some(access) = &self.access {
                         access.flush();
@@ -478,24 +492,16 @@ impl Worker {
                     signals::drain();
                     ready?.clear_ready();
                 }
-                ready = link.readable_mut() => {
+                ready = readable(link) => {
                     let mut ready = ready?;
                     let next = ready.get_inner_mut().try_next::<ToWorker>();
                     match next {
-                        Ok(Some(received)) => match received.message {
-                            Order::EndGracefully => signals::ask(signals::GRACEFUL),
-                            Order::EndQuickly => {
-                                signals::ask(signals::QUICK);
-                                Python::attach(|py| {
-                                    drop(self.python.bind(py).call_method0("interrupted"));
-                                });
-                            }
-                            Order::Program(ToWorker::ReopenLogs) => signals::ask(signals::REOPEN),
-                        },
+                        Ok(Some(received)) => self.obey(received.message),
                         Ok(None) => ready.clear_ready(),
                         Err(_) => {
+                            *link = None;
                             self.hooks.log(wsgi_bridge::Level::Info, "The master is gone; ending.");
-                            return Ok(Ended::Gracefully);
+                            signals::ask(signals::GRACEFUL);
                         }
                     }
                 }
@@ -503,16 +509,29 @@ impl Worker {
         }
     }
 
-    /// While the last requests are served: a second signal that is less patient.
-    async fn hurry(&self) -> std::io::Result<i32> {
-        let wakeup = wakeup()?;
-        loop {
-            if let Some(Ended::Quickly(status)) = self.heed() {
-                return Ok(status);
+    /// With every beat: is it time to go, has the code changed?
+    fn look_around(&self, link: &Link, leaving: &mut bool) {
+        if let (false, Some(due)) = (*leaving, self.limits.due(self.hooks.requests())) {
+            *leaving = true;
+            self.hooks.log(wsgi_bridge::Level::Info, &due.words);
+            let _ = link.report(FromWorker::Retires { why: due.why }, &[]);
+            let _ = link.leaving();
+        }
+        if self.settings.reload {
+            self.look_for_changes(link);
+        }
+    }
+
+    fn obey(&self, order: Order<ToWorker>) {
+        match order {
+            Order::EndGracefully => signals::ask(signals::GRACEFUL),
+            Order::EndQuickly => {
+                signals::ask(signals::QUICK);
+                Python::attach(|py| {
+                    drop(self.python.bind(py).call_method0("interrupted"));
+                });
             }
-            let mut ready = wakeup.readable().await?;
-            signals::drain();
-            ready.clear_ready();
+            Order::Program(ToWorker::ReopenLogs) => signals::ask(signals::REOPEN),
         }
     }
 
@@ -573,7 +592,7 @@ async fn accept<A: Application>(
     service: Arc<A>,
     drain: Drain,
     places: Option<Arc<Semaphore>>,
-    board: Arc<supervisor::Board>,
+    board: Arc<Board>,
     peers: Arc<Peers>,
     here: Place,
 ) {
@@ -608,6 +627,16 @@ async fn hold(
 ) {
     connection.await;
     drop((place, open));
+}
+
+/// Waits for a word of the master; for ever where there is none any more.
+async fn readable(
+    link: &mut Option<AsyncFd<Link>>,
+) -> std::io::Result<AsyncFdReadyMutGuard<'_, Link>> {
+    match link {
+        Some(link) => link.readable_mut().await,
+        None => pending().await,
+    }
 }
 
 fn wakeup() -> std::io::Result<AsyncFd<OwnedFd>> {

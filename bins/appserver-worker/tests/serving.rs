@@ -2,7 +2,7 @@
 
 mod common;
 
-use appserver_protocol::{FromTemplate, FromWorker, ToTemplate, ToWorker, exit};
+use appserver_protocol::{FromTemplate, FromWorker, Retirement, ToTemplate, ToWorker, exit};
 use common::{Master, SETTLED, ask, body, get};
 use rustix::process::Signal;
 use serde_json::json;
@@ -184,7 +184,12 @@ fn a_worker_asks_to_be_replaced_after_its_requests_and_serves_on() {
     for _ in 0..3 {
         get(address, "/");
     }
-    assert!(matches!(worker.report(), Some(Report::Leaving)));
+    let why = Retirement::MaxRequests;
+    assert_eq!(
+        worker.report(),
+        Some(Report::Program(FromWorker::Retires { why }))
+    );
+    assert_eq!(worker.report(), Some(Report::Leaving));
     assert_eq!(body(&get(address, "/more")), "hello from /more");
     worker.signal(Signal::TERM);
     assert_eq!(worker.wait(), 0);

@@ -119,6 +119,40 @@ fn a_request_that_runs_is_answered_before_the_end() {
 }
 
 #[test]
+fn last_words_that_take_longer_than_a_request_may_are_no_sickness() {
+    let app = "
+import asyncio
+
+async def asgi(scope, receive, send):
+    if scope['type'] == 'lifespan':
+        await receive()
+        await send({'type': 'lifespan.startup.complete'})
+        await receive()
+        await asyncio.sleep(6)
+        print('said', flush=True)
+        await send({'type': 'lifespan.shutdown.complete'})
+        return
+    await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+    await send({'type': 'http.response.body', 'body': b'ok'})
+
+def wsgi(environ, start_response):
+    start_response('200 OK', [])
+    return [b'ok']
+";
+    let ends = |kind: &[&str]| {
+        let limits = ["--timeout", "1", "--bind", "unix:app.sock"];
+        let mut server = Setup::new(app).only_args(&[kind, &limits].concat()).start();
+        assert_eq!(server.stop(), 0, "{kind:?} {}", server.log());
+        assert_eq!(server.read("stdout.log"), "said\n", "{}", server.log());
+        assert!(!server.log().contains("WORKER TIMEOUT"), "{}", server.log());
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| ends(&["app:asgi", "-k", "asgi"]));
+        scope.spawn(|| ends(&["app:wsgi", "--asgi", "app:asgi"]));
+    });
+}
+
+#[test]
 fn an_end_at_once_asks_nobody() {
     let mut server = asgi().start();
     let mut client = server.client();

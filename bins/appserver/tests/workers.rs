@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use rustix::process::{Pid, Signal};
 use support::{Load, PID_APP, Setup, is_alive, kill, saying};
 
@@ -94,6 +96,133 @@ fn workers_are_replaced_after_max_requests_and_nothing_is_lost() {
         faults.len()
     );
     assert_eq!(server.stop(), 0);
+}
+
+/// Grows by what `/grow` asks for, and tells its process.
+const GROWING_APP: &str = "
+import os
+kept = []
+def application(environ, start_response):
+    if environ['PATH_INFO'] == '/grow':
+        kept.append(b'x' * (64 << 20))
+    text = str(os.getpid()).encode()
+    start_response('200 OK', [('Content-Length', str(len(text)))])
+    return [text]
+";
+
+#[test]
+fn a_worker_that_has_grown_or_is_old_is_replaced_and_nothing_is_lost() {
+    for (arguments, grows, words, reason) in [
+        (
+            ["--worker-max-rss", "120m"],
+            true,
+            " of memory (worker_max_rss is 120.0 MiB)",
+            "max_rss",
+        ),
+        (
+            ["--worker-max-lifetime", "2s"],
+            false,
+            " s (worker_max_lifetime)",
+            "max_lifetime",
+        ),
+    ] {
+        let mut server = Setup::new(GROWING_APP)
+            .args(&["--metrics-bind", "unix:metrics.sock"])
+            .args(&arguments)
+            .start();
+        let first = server.text("/");
+        let load = Load::on(server.socket());
+        if grows {
+            server.get("/grow");
+            server.get("/grow");
+        }
+        server.until_log(words, 1);
+        server.until("another worker", || {
+            (server.text("/") != first).then_some(())
+        });
+        let place = testkit::Address::Unix(server.prefix.join("metrics.sock"));
+        let metric = format!("appserver_worker_ends_total{{reason=\"{reason}\"}}");
+        server.until("the reason in the metrics", || {
+            let page = support::get_from(&place, "/metrics").ok()?.text();
+            page.contains(&metric).then_some(())
+        });
+        let (answered, faults) = load.end();
+        assert!(faults.is_empty(), "{answered}: {faults:?}");
+        assert_eq!(server.stop(), 0);
+    }
+}
+
+#[test]
+fn a_limit_of_memory_below_what_a_fresh_worker_has_is_told_and_not_obeyed() {
+    let mut server = Setup::new(PID_APP)
+        .args(&["--worker-max-rss", "1m", "--max-requests", "50"])
+        .start();
+    server.until_log(
+        "worker_max_rss is 1.0 MiB, but a worker that has served nothing has ",
+        1,
+    );
+    let first = server.text("/");
+    // Further beats of its heart do not end it, requests do.
+    let load = Load::on(server.socket());
+    server.until("another worker", || {
+        (server.text("/") != first).then_some(())
+    });
+    load.end();
+    assert!(!server.log().contains("of memory (worker_max_rss"));
+    assert_eq!(server.stop(), 0);
+}
+
+/// Answers `/big` with more than sockets hold, in either dialect.
+const BIG_APP: &str = "
+import os
+
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return [b'x' * (64 << 20) if environ['PATH_INFO'] == '/big' else b'ok']
+
+async def asgi(scope, receive, send):
+    if scope['type'] != 'http':
+        return
+    await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+    body = b'x' * (64 << 20) if scope['path'] == '/big' else b'ok'
+    await send({'type': 'http.response.body', 'body': body})
+";
+
+#[test]
+fn a_drain_longer_than_the_timeout_is_no_sickness() {
+    let drained = |kind: &[&str]| {
+        let limits = ["--timeout", "1", "--graceful-timeout", "60"];
+        let arguments = [kind, &limits, &["--bind", "unix:app.sock"]].concat();
+        let mut server = Setup::new(BIG_APP).only_args(&arguments).start();
+        let mut client = server.client();
+        client.ask("GET", "/big", &[]).unwrap();
+        server.get("/");
+        server.signal(Signal::TERM);
+        // The heart would be missed after five seconds. The client takes its time: that is what is tested.
+        std::thread::sleep(Duration::from_secs(7));
+        let response = client.response();
+        let length = response.map(|response| response.body.len());
+        assert_eq!(length.ok(), Some(64 << 20), "{kind:?} {}", server.log());
+        assert_eq!(server.wait(), 0, "{kind:?} {}", server.log());
+        assert!(!server.log().contains("WORKER TIMEOUT"), "{}", server.log());
+    };
+    let kinds = [
+        &["app:application"][..],
+        &["app:application", "--threads", "2"],
+        &["app:asgi", "-k", "asgi"],
+        &[
+            "app:application",
+            "--asgi",
+            "app:asgi",
+            "--asgi-path",
+            "/big",
+        ],
+    ];
+    std::thread::scope(|scope| {
+        for kind in kinds {
+            scope.spawn(move || drained(kind));
+        }
+    });
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub use settings::{Settings, WorkerSettings};
 pub use template::{
     ConfigValue, Failure, Fork, FromTemplate, Hook, Line, ReadConfig, Settled, Stage, ToTemplate,
 };
-pub use worker::{FromWorker, ToWorker};
+pub use worker::{FromWorker, Retirement, ToWorker};
 
 /// Exit statuses of a worker that the master acts on; the numbers are gunicorn's.
 pub mod exit {
@@ -188,6 +188,9 @@ mod tests {
             FromWorker::Failed {
                 exit: exit::APP_LOAD,
                 message: "no attribute".into(),
+            },
+            FromWorker::Retires {
+                why: Retirement::MaxRss,
             },
             FromWorker::Changed {
                 file: "/srv/app.py".into(),

@@ -96,6 +96,10 @@ pub struct WorkerSettings {
     pub max_requests: u64,
     /// Up to so many are added to it, at random.
     pub max_requests_jitter: u64,
+    /// Bytes of resident memory with which a worker asks to be replaced; 0 for any.
+    pub worker_max_rss: u64,
+    /// Seconds after which a worker asks to be replaced; 0 for never.
+    pub worker_max_lifetime: u64,
     /// Seconds a request may run; the master acts on it.
     pub timeout: u64,
     /// Seconds for the requests in flight when a worker is told to end.
@@ -230,6 +234,8 @@ impl Default for WorkerSettings {
             worker_connections: 1000,
             max_requests: 0,
             max_requests_jitter: 0,
+            worker_max_rss: 0,
+            worker_max_lifetime: 0,
             timeout: 30,
             graceful_timeout: 30,
             keepalive: 2,

@@ -1,4 +1,4 @@
-//! Between the master and a worker, beside what the supervisor's link says: `Ready`, `Leaving` (`max_requests`), and the orders to end.
+//! Between the master and a worker, beside what the supervisor's link says: `Ready`, `Leaving` (after [`FromWorker::Retires`]), and the orders to end.
 //!
 //! Signals work too, and reach a worker that is busy: TERM ends it gracefully, INT and QUIT at once, USR1 reopens the logs, ABRT ends
 //! one whose request is stuck (it logs the stack and runs `worker_abort`).
@@ -16,11 +16,28 @@ pub enum FromWorker {
         /// The last line of the traceback.
         message: String,
     },
+    /// The worker has reached a limit; its `Leaving` follows.
+    Retires {
+        /// Which one.
+        why: Retirement,
+    },
     /// `reload`: a file of the application changed. Sent for each change; the worker serves on until it is told to end.
     Changed {
         /// The file.
         file: String,
     },
+}
+
+/// The limit that a worker has reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Retirement {
+    /// `max_requests`.
+    MaxRequests,
+    /// `worker_max_rss`.
+    MaxRss,
+    /// `worker_max_lifetime`.
+    MaxLifetime,
 }
 
 /// What a worker is told.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use appserver_protocol::tally;
+use appserver_protocol::{Retirement, tally};
 use supervisor::{Board, Counter};
 
 /// Why a worker is gone.
@@ -13,6 +13,10 @@ pub(crate) enum Reason {
     Asked,
     /// It had served `max_requests`.
     MaxRequests,
+    /// It had `worker_max_rss` of memory.
+    MaxRss,
+    /// It had lived for `worker_max_lifetime`.
+    MaxLifetime,
     /// It was stuck (`timeout`).
     Timeout,
     /// The kernel had no memory left.
@@ -31,11 +35,23 @@ impl Reason {
         match self {
             Self::Asked => "asked",
             Self::MaxRequests => "max_requests",
+            Self::MaxRss => "max_rss",
+            Self::MaxLifetime => "max_lifetime",
             Self::Timeout => "timeout",
             Self::OutOfMemory => "out_of_memory",
             Self::Signal => "signal",
             Self::Exit => "exit",
             Self::Boot => "boot",
+        }
+    }
+}
+
+impl From<Retirement> for Reason {
+    fn from(why: Retirement) -> Self {
+        match why {
+            Retirement::MaxRequests => Self::MaxRequests,
+            Retirement::MaxRss => Self::MaxRss,
+            Retirement::MaxLifetime => Self::MaxLifetime,
         }
     }
 }

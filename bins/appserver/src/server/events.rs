@@ -20,7 +20,6 @@ impl Server {
         match event {
             Event::Spawned { .. } => self.tally.spawned += 1,
             Event::Stuck { worker, .. } => self.ending_for(*worker, Reason::Timeout),
-            Event::Leaving { worker, .. } => self.ending_for(*worker, Reason::MaxRequests),
             Event::Fleet(Notice::Reloaded { .. }) => self.tally.reloads += 1,
             Event::Gone {
                 worker,

@@ -284,6 +284,7 @@ impl Program for Server {
             FromWorker::Failed { message, .. } => {
                 self.complaint = Some((worker, message));
             }
+            FromWorker::Retires { why } => self.ending_for(worker, why.into()),
             FromWorker::Changed { file } => {
                 self.log.info(format_args!("Reloading: {file} changed"));
                 if master.fleet().stopping().is_none() {

@@ -321,7 +321,7 @@ mod tests {
         let words = parsed("--worker|3").unwrap_err();
         assert_eq!(
             words,
-            "ambiguous option: --worker could match --workers, --worker-class, --worker-connections, --worker-tmp-dir"
+            "ambiguous option: --worker could match --workers, --worker-class, --worker-connections, --worker-max-rss, --worker-max-lifetime, --worker-tmp-dir"
         );
     }
 

@@ -11,6 +11,14 @@ use super::{Kind, Preset, Setting};
 /// What stands for yes and no.
 const BOOLEAN_WORDS: [(&str, bool); 2] = [("true", true), ("false", false)];
 
+/// Units of bytes, as in nginx.
+const SIZES: [(char, u64); 3] = [('k', 1 << 10), ('m', 1 << 20), ('g', 1 << 30)];
+/// Units of time, as in nginx.
+const SPANS: [(char, u64); 4] = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)];
+/// The largest number of what is counted, and of bytes.
+const COUNT_MAX: u64 = u32::MAX as u64;
+const SIZE_MAX: u64 = 1 << 50;
+
 impl Preset {
     /// As a plain value.
     pub fn value(self) -> Value {
@@ -39,8 +47,10 @@ impl Setting {
         let identity = |find: &dyn Fn(&str) -> Result<u32, IdentityError>| identity(value, find);
         let checked = match self.kind {
             Kind::Text | Kind::Folder | Kind::Class => text(value, self.default),
-            Kind::Count => whole(value, decimal),
-            Kind::Mode => whole(value, mode),
+            Kind::Count => whole(value, COUNT_MAX, decimal),
+            Kind::Size => whole(value, SIZE_MAX, |text| measured(text, &SIZES)),
+            Kind::Span => whole(value, COUNT_MAX, |text| measured(text, &SPANS)),
+            Kind::Mode => whole(value, COUNT_MAX, mode),
             Kind::Switch | Kind::SwitchOff => boolean(value, self.default),
             Kind::List => list(value, |text| vec![text.to_owned()]),
             Kind::Files => return files(value, self.takes()),
@@ -76,6 +86,8 @@ impl Setting {
     pub fn takes(&self) -> String {
         match self.kind {
             Kind::Count => "a whole number from 0".to_owned(),
+            Kind::Size => "a number of bytes, or one with k, m or g, such as 512m".to_owned(),
+            Kind::Span => "a number of seconds, or one with s, m, h or d, such as 12h".to_owned(),
             Kind::Mode => "a file mode mask such as 007 or 0o077".to_owned(),
             Kind::Switch | Kind::SwitchOff => "True or False".to_owned(),
             Kind::List | Kind::Words => "a text or a list of texts".to_owned(),
@@ -114,7 +126,7 @@ fn text(value: &Value, default: Preset) -> Option<Value> {
 }
 
 /// A number, or a text that is one; `True` is 1, as in Python.
-fn whole(value: &Value, read: impl Fn(&str) -> Option<u64>) -> Option<Value> {
+fn whole(value: &Value, most: u64, read: impl Fn(&str) -> Option<u64>) -> Option<Value> {
     match value {
         Value::Number(number) => number.as_u64().or_else(|| {
             number
@@ -126,7 +138,7 @@ fn whole(value: &Value, read: impl Fn(&str) -> Option<u64>) -> Option<Value> {
         Value::Bool(value) => Some(u64::from(*value)),
         _ => None,
     }
-    .filter(|number| *number <= u64::from(u32::MAX))
+    .filter(|number| *number <= most)
     .map(Value::from)
 }
 
@@ -148,6 +160,19 @@ fn decimal(text: &str) -> Option<u64> {
         return None;
     }
     u64::from_str_radix(&digits.replace('_', ""), radix).ok()
+}
+
+/// A number with one of these units, or without.
+fn measured(text: &str, units: &[(char, u64)]) -> Option<u64> {
+    let found = units.iter().find_map(|(unit, factor)| {
+        let digits = text.strip_suffix([*unit, unit.to_ascii_uppercase()])?;
+        // Not the last digit of 0x1d.
+        (!digits.starts_with("0x")).then_some((digits, factor))
+    });
+    match found {
+        Some((digits, factor)) => decimal(digits)?.checked_mul(*factor),
+        None => decimal(text),
+    }
 }
 
 /// As [`decimal`], but a leading 0 makes it octal.
@@ -315,6 +340,36 @@ mod tests {
             json!("1__0"),
         ] {
             assert!(checked("workers", wrong.clone()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sizes_and_times_may_have_a_unit() {
+        for (name, given, number) in [
+            ("worker_max_rss", json!("512m"), 512 << 20),
+            ("worker_max_rss", json!("8G"), 8_u64 << 30),
+            ("worker_max_rss", json!(1_u64 << 33), 1 << 33),
+            ("worker_max_rss", json!("1k"), 1024),
+            ("worker_max_lifetime", json!("90"), 90),
+            ("worker_max_lifetime", json!("90s"), 90),
+            ("worker_max_lifetime", json!("5m"), 300),
+            ("worker_max_lifetime", json!(" 12h "), 43_200),
+            ("worker_max_lifetime", json!("1d"), 86_400),
+            ("worker_max_lifetime", json!("0x1d"), 29),
+        ] {
+            assert_eq!(checked(name, given.clone()), Ok(json!(number)), "{given}");
+        }
+        for (name, wrong) in [
+            ("worker_max_rss", "512h"),
+            ("worker_max_rss", "m"),
+            ("worker_max_rss", "1.5g"),
+            ("worker_max_rss", "99999999999g"),
+            ("worker_max_lifetime", "5g"),
+            ("worker_max_lifetime", "5 m"),
+            ("worker_max_lifetime", "-1h"),
+            ("workers", "4k"),
+        ] {
+            assert!(checked(name, json!(wrong)).is_err(), "{name} {wrong}");
         }
     }
 

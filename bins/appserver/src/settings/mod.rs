@@ -48,6 +48,10 @@ pub(crate) enum Kind {
     Text,
     /// A whole number from 0.
     Count,
+    /// A number of bytes, or with k, m or g.
+    Size,
+    /// A number of seconds, or with s, m, h or d.
+    Span,
     /// A file mode mask: octal with a leading 0.
     Mode,
     /// On by its flag.

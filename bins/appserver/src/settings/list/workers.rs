@@ -57,6 +57,26 @@ pub(super) const WORKERS: Section = Section {
             "Up to so many requests are added to max_requests, by chance, so that not all workers are replaced together.",
         ),
         setting(
+            "worker_max_rss",
+            &["--worker-max-rss"],
+            "SIZE",
+            Kind::Size,
+            Preset::Number(0),
+            "The resident memory with which a worker is replaced, in bytes or with k, m or g (512m); 0 for any. Up to a tenth is taken \
+             away, by chance, so that not all workers are replaced together. The next one is ready before it goes; requests that run are \
+             finished. Memory that workers share counts too. Not a setting of gunicorn's.",
+        ),
+        setting(
+            "worker_max_lifetime",
+            &["--worker-max-lifetime"],
+            "TIME",
+            Kind::Span,
+            Preset::Number(0),
+            "The time after which a worker is replaced, in seconds or with s, m, h or d (12h); 0 for never. Up to a tenth is taken away, \
+             by chance, so that not all workers are replaced together. The next one is ready before it goes; requests that run are \
+             finished. Not a setting of gunicorn's.",
+        ),
+        setting(
             "timeout",
             &["-t", "--timeout"],
             "INT",
