@@ -10,6 +10,7 @@ mod address;
 mod boot;
 mod control;
 mod doors;
+mod extension;
 mod log;
 mod python;
 mod server;

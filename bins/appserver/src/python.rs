@@ -1,13 +1,13 @@
-//! Finding the user's Python, and our extension module for it.
+//! Finding the user's Python.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use appserver_protocol::MODULE_FILE;
+use crate::extension;
 
-/// The variable that says where the extension module is.
-const MODULE_VARIABLE: &str = "VIADUCT_WORKER";
+/// The variable by which `python -m appserver` says which interpreter it is.
+const VARIABLE: &str = "VIADUCT_PYTHON";
 /// What the probe prints: implementation, version, bits.
 const PROBE: &str = "import sys, platform; print(platform.python_implementation(), '%d.%d' % sys.version_info[:2], \
                      64 if sys.maxsize > 2**32 else 32)";
@@ -19,7 +19,7 @@ const OLDEST: (u32, u32) = (3, 9);
 pub(crate) struct Interpreter {
     /// `python3`, with its folder.
     pub python: PathBuf,
-    /// `libviaduct_worker.so`.
+    /// The extension module, whatever its file is called.
     pub module: PathBuf,
 }
 
@@ -36,7 +36,7 @@ impl Interpreter {
         };
         Ok(Self {
             python,
-            module: find_module(&own)?,
+            module: extension::find(&own)?,
         })
     }
 
@@ -98,7 +98,23 @@ fn named_python(named: &str) -> Result<PathBuf, String> {
     })
 }
 
+/// As a script of Python's would: where the program is installed in a virtual environment, that one counts.
 fn some_python(own: &Path) -> Result<PathBuf, String> {
+    if let Some(named) = env::var_os(VARIABLE).filter(|named| !named.is_empty()) {
+        let path = PathBuf::from(&named);
+        if path.is_file() {
+            return Ok(path);
+        }
+        return Err(format!(
+            "{VARIABLE} is {named:?}, but there is no such file; unset it, or use --python"
+        ));
+    }
+    let beside = Some(own.with_file_name("python3")).filter(|path| path.is_file());
+    if let Some(beside) = &beside
+        && is_in_environment(own)
+    {
+        return Ok(beside.clone());
+    }
     if let Some(venv) = env::var_os("VIRTUAL_ENV").filter(|venv| !venv.is_empty()) {
         let path = Path::new(&venv).join("bin/python3");
         if path.is_file() {
@@ -108,13 +124,15 @@ fn some_python(own: &Path) -> Result<PathBuf, String> {
             "VIRTUAL_ENV is {venv:?}, but there is no bin/python3 in it; create the environment again, unset the variable, or use --python"
         ));
     }
-    let beside = own.with_file_name("python3");
-    if beside.is_file() {
-        return Ok(beside);
-    }
-    in_path("python3").ok_or_else(|| {
+    beside.or_else(|| in_path("python3")).ok_or_else(|| {
         "no python3 was found: VIRTUAL_ENV is not set, and there is none beside this program nor in PATH; use --python PATH".to_owned()
     })
+}
+
+/// Whether a program is in the `bin` of a virtual environment.
+fn is_in_environment(own: &Path) -> bool {
+    let prefix = own.parent().and_then(Path::parent);
+    prefix.is_some_and(|prefix| prefix.join("pyvenv.cfg").is_file())
 }
 
 fn in_path(name: &str) -> Option<PathBuf> {
@@ -123,30 +141,6 @@ fn in_path(name: &str) -> Option<PathBuf> {
         .map(|folder| folder.join(name))
         .find(|file| file.is_file())
         .and_then(|file| std::path::absolute(file).ok())
-}
-
-fn find_module(own: &Path) -> Result<PathBuf, String> {
-    if let Some(named) = env::var_os(MODULE_VARIABLE).filter(|named| !named.is_empty()) {
-        let path = std::path::absolute(&named).unwrap_or_else(|_| PathBuf::from(&named));
-        if path.is_file() {
-            return Ok(path);
-        }
-        return Err(format!(
-            "{MODULE_VARIABLE} is {named:?}, but there is no such file; unset it, or name {MODULE_FILE}"
-        ));
-    }
-    let folder = own.parent().unwrap_or(Path::new("/"));
-    let places = [
-        folder.join(MODULE_FILE),
-        folder.join("../lib/viaduct").join(MODULE_FILE),
-    ];
-    places.iter().find(|place| place.is_file()).cloned().ok_or_else(|| {
-        format!(
-            "the extension module {MODULE_FILE} is neither {:?} nor {:?}; install it there, or name it in {MODULE_VARIABLE} \
-             (cargo build -p appserver-worker makes it)",
-            places[0], places[1]
-        )
-    })
 }
 
 #[cfg(test)]
@@ -173,6 +167,18 @@ mod tests {
                 None => assert_eq!(judged, None, "{said}"),
             }
         }
+    }
+
+    #[test]
+    fn a_program_belongs_to_the_environment_it_is_installed_in() {
+        let prefix = tempfile::tempdir().unwrap();
+        let own = prefix.path().join("bin/appserver");
+        std::fs::create_dir(prefix.path().join("bin")).unwrap();
+        std::fs::write(own.with_file_name("python3"), "").unwrap();
+        assert!(!is_in_environment(&own));
+        std::fs::write(prefix.path().join("pyvenv.cfg"), "").unwrap();
+        assert!(is_in_environment(&own));
+        assert_eq!(some_python(&own), Ok(own.with_file_name("python3")));
     }
 
     #[test]

@@ -63,15 +63,25 @@ pub const TEMPLATE: &str = "template";
 
 /// What `PYTHON -c` is given to start a template: loads the extension module from the path in `sys.argv[1]` and hands
 /// the rest of the arguments to it. Three arguments follow it: the path, [`TEMPLATE`], and the descriptor's number.
-pub const BOOTSTRAP: &str = "\
+///
+/// Program and module must be of one version: what they say to each other is nobody else's business and changes freely.
+pub const BOOTSTRAP: &str = concat!(
+    "\
 import sys, importlib.util as u, importlib.machinery as m
 p = sys.argv[1]
 s = u.spec_from_file_location('viaduct_worker', p, loader=m.ExtensionFileLoader('viaduct_worker', p))
 w = u.module_from_spec(s)
 sys.modules['viaduct_worker'] = w
 s.loader.exec_module(w)
+if w.__version__ != '",
+    env!("CARGO_PKG_VERSION"),
+    "':
+    sys.exit('the extension module %s is of version %s, appserver of version ",
+    env!("CARGO_PKG_VERSION"),
+    "; install both anew, and restart a running server' % (p, w.__version__))
 sys.exit(w.main(sys.argv[2:]))
-";
+"
+);
 
 /// The hooks that exist here, with the number of arguments each takes; what belongs in [`ReadConfig::hooks`].
 pub const HOOKS: &[(&str, usize)] = &[
@@ -94,6 +104,12 @@ pub const HOOKS: &[(&str, usize)] = &[
 
 /// The name of the extension's file, as Cargo builds it.
 pub const MODULE_FILE: &str = "libviaduct_worker.so";
+
+/// The package of Python that it is in when a wheel was installed; its `__main__` starts the program.
+pub const WHEEL_PACKAGE: &str = "appserver";
+
+/// The name of the extension's file there.
+pub const WHEEL_MODULE_FILE: &str = "viaduct_worker.abi3.so";
 
 #[cfg(test)]
 mod tests {

@@ -36,7 +36,7 @@ pub fn saying(text: &str) -> String {
 }
 
 /// The extension that Cargo built for this test: beside the test's own executable, or one folder up.
-fn module() -> PathBuf {
+pub fn module() -> PathBuf {
     let here = std::env::current_exe().unwrap();
     let folder = here.parent().unwrap();
     let places = [
