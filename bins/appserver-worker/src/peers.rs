@@ -144,6 +144,11 @@ impl Peers {
         }
     }
 
+    /// Connections that are open in this worker.
+    pub fn open(&self) -> u32 {
+        self.slot().map_or(0, Slot::open)
+    }
+
     /// A connection is open as long as this lives.
     pub fn opened(&self) -> Open {
         let own = self.slot();

@@ -587,6 +587,10 @@ enum Ended {
 }
 
 /// Accepts connections from a listener, for ever.
+///
+/// Between two of them the requests in hand have their turn, so that others can take what this worker does not get to. But the more
+/// connections it has, the longer such a turn is: so it takes half as many new ones at a time, and a crowd that comes to a busy
+/// worker waits for a few turns, not for one each.
 async fn accept<A: Application>(
     listener: Listener,
     service: Arc<A>,
@@ -596,6 +600,7 @@ async fn accept<A: Application>(
     peers: Arc<Peers>,
     here: Place,
 ) {
+    let mut more = 0;
     loop {
         service.ready(DEFERENCE).await;
         let place = match &places {
@@ -615,8 +620,14 @@ async fn accept<A: Application>(
         // The address that was asked for, not the one that the connection came to: what gunicorn shows.
         let connection = Arc::new(Connection::new(peer, listener.local().clone(), false));
         let served = serve_connection(socket, connection, service.clone(), &drain);
+        let others = peers.open();
         here.serve(hold(served, place, peers.opened()));
-        here.step_aside().await;
+        if more == 0 {
+            here.step_aside().await;
+            more = others / 2;
+        } else {
+            more -= 1;
+        }
     }
 }
 

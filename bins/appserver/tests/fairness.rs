@@ -3,6 +3,7 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
@@ -149,4 +150,57 @@ fn no_worker_gets_much_more_than_its_part() {
 #[test]
 fn nor_with_threads() {
     check(&["--threads", "2"]);
+}
+
+/// Newcomers are not let in one by one, with a request of every connection that stays in between.
+#[test]
+fn a_crowd_of_new_connections_is_let_in_within_a_few_turns() {
+    const STAYING: usize = 16;
+    const NEW: usize = 64;
+    // Let in one by one, the last would wait for 64 turns.
+    const TURNS: usize = 24;
+
+    let server = Setup::new(WORKING_APP).start();
+    let address = server.socket();
+    let (answered, done) = (
+        Arc::new(AtomicUsize::new(0)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let begin = Arc::new(Barrier::new(STAYING + 1));
+    let staying: Vec<_> = (0..STAYING)
+        .map(|_| {
+            let (address, begin) = (address.clone(), begin.clone());
+            let (answered, done) = (answered.clone(), done.clone());
+            thread::spawn(move || {
+                let mut client = client(&address);
+                client.get("/").unwrap();
+                begin.wait();
+                while !done.load(Ordering::Relaxed) {
+                    client.get("/").unwrap();
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    begin.wait();
+    let mut crowd: Vec<_> = (0..NEW)
+        .map(|_| {
+            let mut client = client(&address);
+            client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            client
+        })
+        .collect();
+    let before = answered.load(Ordering::Relaxed);
+    for client in &mut crowd {
+        client.response().unwrap();
+    }
+    let meanwhile = answered.load(Ordering::Relaxed) - before;
+    done.store(true, Ordering::Relaxed);
+    for thread in staying {
+        thread.join().unwrap();
+    }
+    assert!(
+        meanwhile <= STAYING * TURNS,
+        "{meanwhile} answers to {STAYING} others before the last of {NEW} was answered"
+    );
 }
