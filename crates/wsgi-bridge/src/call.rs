@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyList, PyTuple};
 use static_files::FileBody;
 
+use crate::answer::{Answer, Route, Shared};
 use crate::content::Collected;
 use crate::core::Core;
 use crate::environ;
@@ -21,7 +22,8 @@ use crate::file_wrapper::{self, FileWrapper};
 use crate::hooks::{Done, Facts, Level};
 use crate::input::Input;
 use crate::outlet::Outlet;
-use crate::start::{Answer, Head, Route, Shared, bytes_of};
+use crate::piece::bytes_of;
+use crate::response_head::Head;
 use crate::starter::Starter;
 
 /// Content up to this size is gathered before it is sent, where that costs the application nothing.

@@ -25,6 +25,7 @@
 //! - `close()` of a wrapped file's iterable is called as soon as the file has been taken over, before it is sent.
 //! - What follows the last item of a HEAD request's iterable is not iterated, only closed.
 
+mod answer;
 mod call;
 mod content;
 mod core;
@@ -38,8 +39,10 @@ mod input;
 mod names;
 mod outlet;
 mod page;
+mod piece;
 mod policy;
 mod pool;
+mod response_head;
 mod service;
 mod settings;
 mod spool;
@@ -57,9 +60,10 @@ pub use settings::{HeadSizes, HeaderMap, NotAPeer, Settings, Trusted, limits};
 /// Python's texts and bytes.
 pub mod shared {
     pub use crate::page::{error as error_page, peer_text, refusal};
+    pub use crate::piece::bytes_of;
     pub use crate::policy::{Objection, Policy, Verdict};
+    pub use crate::response_head::is_field_text;
     pub use crate::service::casefold;
-    pub use crate::start::{bytes_of, is_field_text};
     pub use crate::text::{append_latin1, borrow as borrow_text, latin1};
 }
 

@@ -15,12 +15,13 @@ use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict, PyTuple};
 use tokio::sync::oneshot;
 
+use crate::answer::Route;
 use crate::call::{Begun, Call, Logged, Whole};
 use crate::content::Collected;
 use crate::core::Core;
 use crate::hooks::Facts;
 use crate::outlet::{Outlet, Pushed};
-use crate::start::{Head, Route};
+use crate::response_head::Head;
 
 /// A request that waits for a thread.
 pub(crate) struct Job {

@@ -18,6 +18,7 @@ use proxy_core::server::{
 use pyo3::prelude::*;
 use tokio::sync::oneshot;
 
+use crate::answer::Route;
 use crate::call::{Begun, Call, Whole};
 use crate::content::{self, CollectError, Collected};
 use crate::core::Core;
@@ -27,8 +28,8 @@ use crate::outlet::Outlet;
 use crate::page;
 use crate::policy::{Objection, Verdict};
 use crate::pool::{Job, OutletBody, Pool, Reply, Told};
+use crate::response_head::{Head, append_length};
 use crate::settings::Settings;
-use crate::start::{Head, Route, append_length};
 
 /// Answers requests with a WSGI application.
 ///

@@ -1,0 +1,72 @@
+//! Taking connections from the listeners, and leaving some of them to other workers.
+
+use std::future::{pending, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use proxy_core::server::{Accepted, Connection, Drain, Listener, serve_connection};
+use supervisor::{Board, Counter};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::place::{Application, Place};
+use crate::peers::{Open, Peers};
+use crate::signals;
+
+/// How long a connection may wait for another worker while this one makes a long response.
+const DEFERENCE: Duration = Duration::from_millis(50);
+
+/// Accepts connections from a listener, for ever.
+///
+/// Between two of them the requests in hand have their turn, so that others can take what this worker does not get to. But the more
+/// connections it has, the longer such a turn is: so it takes half as many new ones at a time, and a crowd that comes to a busy
+/// worker waits for a few turns, not for one each.
+pub(super) async fn accept<A: Application>(
+    listener: Listener,
+    service: Arc<A>,
+    drain: Drain,
+    places: Option<Arc<Semaphore>>,
+    board: Arc<Board>,
+    peers: Arc<Peers>,
+    here: Place,
+) {
+    let mut more = 0;
+    loop {
+        service.ready(DEFERENCE).await;
+        let place = match &places {
+            Some(places) => places.clone().acquire_owned().await.ok(),
+            None => None,
+        };
+        let mut accepting = pin!(listener.accept_after(|waited| here.pause(peers.pause(waited))));
+        // A worker that was told to end while the application ran leaves new connections to others.
+        let accepted = poll_fn(|cx| match signals::ending() {
+            true => Poll::Pending,
+            false => accepting.as_mut().poll(cx),
+        });
+        let Ok(Accepted { socket, peer, .. }) = accepted.await else {
+            return pending().await;
+        };
+        board.lane(0).add(Counter::Accepts, 1);
+        // The address that was asked for, not the one that the connection came to: what gunicorn shows.
+        let connection = Arc::new(Connection::new(peer, listener.local().clone(), false));
+        let served = serve_connection(socket, connection, service.clone(), &drain);
+        let others = peers.open();
+        here.serve(hold(served, place, peers.opened()));
+        if more == 0 {
+            here.step_aside().await;
+            more = others / 2;
+        } else {
+            more -= 1;
+        }
+    }
+}
+
+async fn hold(
+    connection: impl Future<Output = ()>,
+    place: Option<OwnedSemaphorePermit>,
+    open: Open,
+) {
+    connection.await;
+    drop((place, open));
+}
