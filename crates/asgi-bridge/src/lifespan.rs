@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyCFunction, PyDict, PyList, PyTuple};
 use wsgi_bridge::{Hooks, Level};
 
@@ -125,13 +126,10 @@ fn log(hooks: &dyn Hooks, arguments: &Bound<'_, PyTuple>) -> PyResult<()> {
 }
 
 fn module(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
-    const NAME: &std::ffi::CStr = c"viaduct_asgi_lifespan";
-    let modules = py.import("sys")?.getattr("modules")?;
-    if let Ok(found) = modules.get_item(NAME.to_str().unwrap_or_default()) {
-        return Ok(found.cast_into()?);
-    }
-    let source = std::ffi::CString::new(include_str!("../python/lifespan.py"))?;
-    let module = PyModule::from_code(py, &source, SOURCE, NAME)?;
-    modules.set_item(NAME.to_str().unwrap_or_default(), &module)?;
-    Ok(module)
+    static MODULE: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+    let load = || {
+        let source = std::ffi::CString::new(include_str!("../python/lifespan.py"))?;
+        PyModule::from_code(py, &source, SOURCE, c"viaduct_asgi_lifespan").map(Bound::unbind)
+    };
+    Ok(MODULE.get_or_try_init(py, load)?.bind(py).clone())
 }

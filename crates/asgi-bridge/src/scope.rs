@@ -29,6 +29,8 @@ const LOCALS_MAX: usize = 64;
 /// Makes scopes. It remembers: one per loop.
 pub(crate) struct Scopes {
     http: Py<PyDict>,
+    /// What extensions there are for HTTP/1.0, which knows neither interim responses nor trailers.
+    extensions_1_0: Py<PyDict>,
     websocket: Py<PyDict>,
     state: Option<Py<PyDict>>,
     known: Vec<Py<PyBytes>>,
@@ -44,20 +46,21 @@ impl Scopes {
     /// `state` is what the lifespan of the application left, where it has one.
     pub fn new(py: Python<'_>, settings: &Settings, state: Option<Py<PyDict>>) -> PyResult<Self> {
         let http = template(py, settings, "http")?;
-        let extensions = PyDict::new(py);
-        for name in [
-            "http.response.early_hint",
-            "http.response.trailers",
-            "http.response.pathsend",
-            "http.response.zerocopysend",
-        ] {
-            extensions.set_item(name, PyDict::new(py))?;
-        }
-        http.set_item("extensions", extensions)?;
+        http.set_item(
+            "extensions",
+            extensions(
+                py,
+                &[
+                    "http.response.early_hint",
+                    "http.response.trailers",
+                    "http.response.pathsend",
+                    "http.response.zerocopysend",
+                ],
+            )?,
+        )?;
+        let of_files = ["http.response.pathsend", "http.response.zerocopysend"];
         let websocket = template(py, settings, "websocket")?;
-        let extensions = PyDict::new(py);
-        extensions.set_item("websocket.http.response", PyDict::new(py))?;
-        websocket.set_item("extensions", extensions)?;
+        websocket.set_item("extensions", extensions(py, &["websocket.http.response"])?)?;
         let known = Known::all()
             .iter()
             .map(|name| PyBytes::new(py, name.as_str().to_ascii_lowercase().as_bytes()).unbind());
@@ -72,6 +75,7 @@ impl Scopes {
         ];
         Ok(Self {
             http: http.unbind(),
+            extensions_1_0: extensions(py, &of_files)?.unbind(),
             websocket: websocket.unbind(),
             state,
             known: known.collect(),
@@ -108,6 +112,10 @@ impl Scopes {
         }
         if facts.secure {
             scope.set_item(intern!(py, "scheme"), intern!(py, "https"))?;
+        }
+        if facts.head.version == Version::Http10 {
+            let extensions = self.extensions_1_0.bind(py);
+            scope.set_item(intern!(py, "extensions"), extensions)?;
         }
         self.put_common(&scope, facts, policy)?;
         Ok(scope)
@@ -271,6 +279,14 @@ fn path<'py>(py: Python<'py>, raw: &[u8]) -> PyResult<Bound<'py, PyString>> {
         py,
         &String::from_utf8_lossy(&percent_decoded(raw)),
     ))
+}
+
+fn extensions<'py>(py: Python<'py>, names: &[&str]) -> PyResult<Bound<'py, PyDict>> {
+    let extensions = PyDict::new(py);
+    for name in names {
+        extensions.set_item(name, PyDict::new(py))?;
+    }
+    Ok(extensions)
 }
 
 fn template<'py>(py: Python<'py>, settings: &Settings, kind: &str) -> PyResult<Bound<'py, PyDict>> {

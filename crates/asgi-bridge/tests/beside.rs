@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use asgi_bridge::{Beside, Settings};
-use common::{Client, Seen, await_some};
+use common::{Client, Seen, Told};
 use proxy_core::server::{Accepted, Connection, Drain, Listener, serve_connection};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 /// Requests of `/hold` hold the whole loop until something is put into `gate`.
 const SOURCE: &str = "
 import asyncio, queue
-told, gate = [], queue.Queue()
+gate = queue.Queue()
 
 async def app(scope, receive, send):
     if scope['type'] == 'lifespan':
@@ -51,6 +51,8 @@ impl Server {
         let seen = Arc::new(Seen::default());
         let (module, beside, service) = Python::attach(|py| {
             let module = PyDict::new(py);
+            let told = Py::new(py, Told(seen.clone())).expect("is made");
+            module.set_item("told", told).expect("sets");
             let source = CString::new(SOURCE).expect("has no NUL");
             py.run(&source, Some(&module), None).expect("runs");
             let app = module.get_item("app").expect("looks").expect("is there");
@@ -121,13 +123,7 @@ impl Server {
     }
 
     fn told(&self, count: usize) -> Vec<String> {
-        let told = || -> Vec<String> {
-            Python::attach(|py| {
-                let told = self.module.bind(py).get_item("told").expect("looks");
-                told.expect("is there").extract().expect("are texts")
-            })
-        };
-        await_some(told, |told| told.len() >= count)
+        self.seen.told.wait(|told| told.len() >= count)
     }
 }
 

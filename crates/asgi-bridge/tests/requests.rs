@@ -50,7 +50,18 @@ fn the_scope_has_the_keys_of_the_specification() {
     ] {
         assert_eq!(line(&scope, key), Some(value), "{key} in {scope}");
     }
-    assert!(line(&scope, "extensions").is_some_and(|it| it.contains("http.response.pathsend")));
+    let extensions = |scope: &str| line(scope, "extensions").map(str::to_owned);
+    assert_eq!(
+        extensions(&scope).as_deref(),
+        Some(
+            "{'http.response.early_hint': {}, 'http.response.trailers': {}, 'http.response.pathsend': {}, 'http.response.zerocopysend': {}}"
+        )
+    );
+    let old = server.ask("GET / HTTP/1.0\r\nHost: a\r\n\r\n").text();
+    assert_eq!(
+        extensions(&old).as_deref(),
+        Some("{'http.response.pathsend': {}, 'http.response.zerocopysend': {}}")
+    );
 }
 
 #[test]
@@ -144,6 +155,8 @@ gate = asyncio.Event()
 async def app(scope, receive, send):
     if scope['type'] != 'http':
         return
+    if scope['path'] == '/turn':
+        return await answer(send, b'turned')
     if scope['path'] == '/go':
         gate.set()
         return await answer(send, b'went')
@@ -162,39 +175,17 @@ async def app(scope, receive, send):
     client.send(format!(
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {total}\r\n\r\n"
     ));
-    client.stream.set_nonblocking(true).expect("sets");
-    let piece = vec![b'x'; 64 << 10];
-    let mut sent = 0;
-    server_takes(&mut client, &piece, &mut sent, total);
+    // So much that the application has begun.
+    client.send(b"x");
     server.told(1);
-    server_takes(&mut client, &piece, &mut sent, total);
+    let sent = 1 + server.feed(&mut client, &[b'x'; 64 << 10], total - 1);
     assert!(
         sent < total / 2,
         "{sent} bytes were taken for an application that reads none"
     );
     assert_eq!(server.get("/go").text(), "went");
-    client.stream.set_nonblocking(false).expect("sets");
     client.send(vec![b'x'; total - sent]);
     assert_eq!(client.answer(false).text(), total.to_string());
-}
-
-/// Sends until the server takes no more for a moment.
-fn server_takes(client: &mut common::Client, piece: &[u8], sent: &mut usize, total: usize) {
-    use std::io::Write;
-    let mut refused = 0;
-    while refused < 20 && *sent < total {
-        let piece = &piece[..piece.len().min(total - *sent)];
-        match client.stream.write(piece) {
-            Ok(written) => {
-                *sent += written;
-                refused = 0;
-            }
-            Err(_) => {
-                refused += 1;
-                std::thread::sleep(std::time::Duration::from_millis(5));
-            }
-        }
-    }
 }
 
 #[test]

@@ -31,11 +31,16 @@ impl Agreed {
             return None;
         }
         let mut agreed = Self { window_bits: None };
+        let mut names = Vec::new();
         for part in parts {
             let (name, value) = match part.split_once('=') {
                 Some((name, value)) => (name.trim(), Some(value.trim().trim_matches('"'))),
                 None => (part, None),
             };
+            if names.contains(&name) {
+                return None;
+            }
+            names.push(name);
             match (name, value) {
                 ("server_no_context_takeover" | "client_no_context_takeover", None)
                 | ("client_max_window_bits", None) => {}

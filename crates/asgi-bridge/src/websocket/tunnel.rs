@@ -18,8 +18,8 @@ use crate::outgoing::HIGH_BYTES;
 
 /// `send()` goes on when so many bytes are left.
 const LOW_BYTES: usize = 16 << 10;
-/// How long a client may take to answer a close frame.
-const CLOSING: Duration = Duration::from_secs(10);
+/// How long a client may take to answer a close frame; gunicorn gives it as long.
+const CLOSING: Duration = Duration::from_secs(5);
 const READ: usize = 16 << 10;
 
 /// A session whose answer is on its way; the client is lost when this is dropped before its connection was handed over.
@@ -187,7 +187,10 @@ impl Tunnel {
                 self.deaf = true;
                 let mut state = self.session.state();
                 state.close_came = true;
-                state.close(told.as_ref().map(|(code, _)| *code), "");
+                let (code, reason) = told
+                    .as_ref()
+                    .map_or((None, ""), |(code, reason)| (Some(*code), reason));
+                state.close(code, reason);
                 let told = told.unwrap_or((1005, String::new()));
                 state.closed.get_or_insert(told);
                 self.session.told(state);

@@ -5,8 +5,9 @@
 mod client;
 
 use std::ffi::CString;
+use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -21,7 +22,6 @@ use wsgi_bridge::{Facts, Finished, Hooks, Level};
 /// What every application of these tests begins with. `told` is what the test asks for with [`Server::told`].
 const PRELUDE: &str = "
 import asyncio
-told = []
 
 async def start(send, status=200, headers=(), **more):
     await send({'type': 'http.response.start', 'status': status, 'headers': headers, **more})
@@ -34,34 +34,82 @@ async def answer(send, content):
     await body(send, content if isinstance(content, bytes) else repr(content).encode())
 ";
 
+/// So many requests one after the other are as many turns of the loop, and more.
+const TURNS: usize = 5;
+
 /// A running server; ends when dropped.
 pub struct Server {
     pub address: SocketAddr,
     pub seen: Arc<Seen>,
-    told: Py<PyAny>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the service told.
+/// What the service and the application told.
 #[derive(Default)]
 pub struct Seen {
-    pub log: Mutex<Vec<String>>,
-    pub finished: Mutex<Vec<(u16, u64, String)>>,
+    pub log: Watched<Vec<String>>,
+    pub finished: Watched<Vec<(u16, u64, String)>>,
+    pub told: Watched<Vec<String>>,
+}
+
+/// Something that is waited for.
+#[derive(Default)]
+pub struct Watched<T> {
+    value: Mutex<T>,
+    changed: Condvar,
+}
+
+/// Nothing takes so long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl<T: Clone + std::fmt::Debug> Watched<T> {
+    /// Changes it.
+    pub fn change(&self, change: impl FnOnce(&mut T)) {
+        change(&mut self.value.lock().unwrap());
+        self.changed.notify_all();
+    }
+
+    /// What it is now.
+    pub fn now(&self) -> T {
+        self.value.lock().unwrap().clone()
+    }
+
+    /// What it is when it is as it should be.
+    pub fn wait(&self, done: impl Fn(&T) -> bool) -> T {
+        let value = self.value.lock().unwrap();
+        let (value, _) = self
+            .changed
+            .wait_timeout_while(value, PATIENCE, |value| !done(value))
+            .unwrap();
+        assert!(done(&value), "it did not come: {:?}", *value);
+        value.clone()
+    }
+}
+
+/// `told` of the application: a list that the test waits for.
+#[pyclass(frozen)]
+pub struct Told(pub Arc<Seen>);
+
+#[pymethods]
+impl Told {
+    fn append(&self, item: &Bound<'_, PyAny>) {
+        let text = item.to_string();
+        self.0.told.change(|told| told.push(text));
+    }
 }
 
 impl Seen {
     /// Waits until so many requests are over, and tells of them.
     pub fn await_finished(&self, count: usize) -> Vec<(u16, u64, String)> {
-        let finished = || self.finished.lock().unwrap().clone();
-        await_some(finished, |finished| finished.len() >= count)
+        self.finished.wait(|finished| finished.len() >= count)
     }
 }
 
 impl Hooks for Seen {
     fn log(&self, level: Level, message: &str) {
         let line = format!("{} {message}", level.as_str());
-        self.log.lock().unwrap().push(line);
+        self.log.change(|log| log.push(line));
     }
 
     fn began(&self, _slot: usize, _facts: &Facts) {}
@@ -69,11 +117,9 @@ impl Hooks for Seen {
     fn finished(&self, finished: &Finished<'_>) {
         let outcome = format!("{:?}", finished.sent.outcome);
         let outcome = outcome.split(['(', ' ', '{']).next().unwrap_or_default();
-        self.finished.lock().unwrap().push((
-            finished.status.as_u16(),
-            finished.content_bytes,
-            outcome.to_owned(),
-        ));
+        let status = finished.status.as_u16();
+        let line = (status, finished.content_bytes, outcome.to_owned());
+        self.finished.change(|finished| finished.push(line));
     }
 }
 
@@ -91,21 +137,20 @@ impl Server {
         let hooks = seen.clone();
         let source = CString::new([PRELUDE, source].concat()).expect("has no NUL");
         let (stop, stopped) = oneshot::channel();
-        let (out, told) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
             Python::attach(|py| {
                 let scope = PyDict::new(py);
+                let told = Py::new(py, Told(hooks.clone())).expect("is made");
+                scope.set_item("told", told).expect("sets");
                 py.run(&source, Some(&scope), None)
                     .expect("the application's source runs");
                 let get = |name| scope.get_item(name).expect("looks").expect("is there");
-                out.send(get("told").unbind()).expect("is wanted");
                 run(py, get("app").unbind(), settings, hooks, listener, stopped);
             });
         });
         Self {
             address,
             seen,
-            told: told.recv().expect("the application is there"),
             stop: Some(stop),
             thread: Some(thread),
         }
@@ -131,14 +176,49 @@ impl Server {
 
     /// What the application has put into `told`, as texts, when it is so much.
     pub fn told(&self, count: usize) -> Vec<String> {
-        let told = || -> Vec<String> {
-            Python::attach(|py| {
-                let list = self.told.bind(py).try_iter().expect("is a list");
-                list.map(|item| item.expect("is there").to_string())
-                    .collect()
-            })
-        };
-        await_some(told, |told| told.len() >= count)
+        self.seen.told.wait(|told| told.len() >= count)
+    }
+
+    /// Has the loop turn: what could happen has happened when the answer is there.
+    pub fn turn(&self) {
+        for _ in 0..TURNS {
+            self.get("/turn");
+        }
+    }
+
+    /// How much the application has told when it tells no more, though it has had its turns.
+    pub fn settled(&self) -> usize {
+        let mut told = 0;
+        while told != self.told(1).len() {
+            told = self.told(1).len();
+            self.turn();
+        }
+        told
+    }
+
+    /// Sends `piece` again and again, up to `total` bytes, until the server takes no more: it has had its turns, and still there is
+    /// no room. How many bytes it took.
+    pub fn feed(&self, client: &mut Client, piece: &[u8], total: usize) -> usize {
+        client.stream.set_nonblocking(true).expect("sets");
+        let mut sent = 0;
+        loop {
+            let before = sent;
+            while sent < total {
+                let from = sent % piece.len();
+                let until = piece.len().min(from + total - sent);
+                match client.stream.write(&piece[from..until]) {
+                    Ok(written) => sent += written,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Err(error) => panic!("{sent} bytes were sent: {error}"),
+                }
+            }
+            if sent == total || (sent == before && sent > 0) {
+                client.stream.set_nonblocking(false).expect("sets");
+                return sent;
+            }
+            self.turn();
+        }
     }
 
     /// Waits until so many requests are over, and tells of them.
@@ -148,21 +228,9 @@ impl Server {
 
     /// Waits until the log has these words.
     pub fn await_log(&self, words: &str) {
-        let log = || self.seen.log.lock().unwrap().clone();
-        await_some(log, |log| log.iter().any(|line| line.contains(words)));
+        let has = |log: &Vec<String>| log.iter().any(|line| line.contains(words));
+        self.seen.log.wait(has);
     }
-}
-
-/// Looks until what is seen is as it should be.
-pub fn await_some<T: std::fmt::Debug>(look: impl Fn() -> T, done: impl Fn(&T) -> bool) -> T {
-    for _ in 0..6000 {
-        let seen = look();
-        if done(&seen) {
-            return seen;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    panic!("it did not come: {:?}", look());
 }
 
 impl Drop for Server {
@@ -259,23 +327,7 @@ impl Socket {
 
     /// Sends a frame, masked; `first` is its first byte.
     pub fn send(&mut self, first: u8, content: &[u8]) {
-        let mask = [1, 2, 3, 4];
-        let mut frame = vec![first];
-        match content.len() {
-            short @ ..=125 => frame.push(0x80 | short as u8),
-            middle @ 126..=0xffff => {
-                frame.push(0x80 | 126);
-                frame.extend_from_slice(&(middle as u16).to_be_bytes());
-            }
-            long => {
-                frame.push(0x80 | 127);
-                frame.extend_from_slice(&(long as u64).to_be_bytes());
-            }
-        }
-        frame.extend_from_slice(&mask);
-        let masked = content.iter().zip(mask.iter().cycle());
-        frame.extend(masked.map(|(byte, mask)| byte ^ mask));
-        self.0.send(frame);
+        self.0.send(masked(first, content, [1, 2, 3, 4]));
     }
 
     /// The next frame: its first byte, and its content.
@@ -297,4 +349,24 @@ impl Socket {
         assert_eq!(first, 0x88, "{content:?}");
         u16::from_be_bytes([content[0], content[1]])
     }
+}
+
+/// A frame as a client sends it; `first` is its first byte.
+pub fn masked(first: u8, content: &[u8], mask: [u8; 4]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match content.len() {
+        short @ ..=125 => frame.push(0x80 | short as u8),
+        middle @ 126..=0xffff => {
+            frame.push(0x80 | 126);
+            frame.extend_from_slice(&(middle as u16).to_be_bytes());
+        }
+        long => {
+            frame.push(0x80 | 127);
+            frame.extend_from_slice(&(long as u64).to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(&mask);
+    let mixed = content.iter().zip(mask.iter().cycle());
+    frame.extend(mixed.map(|(byte, mask)| byte ^ mask));
+    frame
 }
