@@ -5,7 +5,7 @@ use supervisor::bind::Staged;
 use supervisor::socket_activation::Sockets;
 use supervisor::{Exit, Generation, Master, Pid};
 
-use super::{Release, Server};
+use super::{Release, Server, events};
 use crate::boot::{enter, make_logs, settle_order, tell, words};
 use crate::doors::DoorFault;
 use crate::settings::Resolved;
@@ -292,8 +292,12 @@ impl Server {
         if master.fleet().stopping().is_some() {
             return;
         }
+        let hint = match master.was_out_of_memory(exit) {
+            true => events::OUT_OF_MEMORY,
+            false => "",
+        };
         self.log.error(format_args!(
-            "The template (pid:{}) {exit}",
+            "The template (pid:{}) {exit}{hint}",
             pid.as_raw_pid()
         ));
         // A release that never served is over; the others get a new template.
