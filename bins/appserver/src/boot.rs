@@ -13,7 +13,7 @@ use supervisor::{PidFile, Predecessor, Signal, Signals};
 
 use crate::VERSION;
 use crate::address::Tuple;
-use crate::control::Control;
+use crate::control::{Control, Staged};
 use crate::doors::{DoorFault, Doors};
 use crate::log::Log;
 use crate::python::Interpreter;
@@ -385,12 +385,23 @@ fn open(
 /// # Errors
 /// Why there are no metrics.
 pub(crate) fn open_control(resolved: &Resolved, log: &Log) -> Result<Control, String> {
-    let (control, notes) = Control::open(resolved)?;
-    notes.iter().for_each(|note| log.debug(note));
-    if let Some(address) = control.metrics_address() {
-        log.info(format_args!("Metrics at: {address}"));
-    }
+    let mut control = Control::default();
+    let staged = control.stage(resolved)?;
+    change_control(&mut control, staged, log);
     Ok(control)
+}
+
+/// Puts side sockets in the place of the present ones.
+pub(crate) fn change_control(control: &mut Control, staged: Staged, log: &Log) {
+    let before = control.metrics_address();
+    staged.note.iter().for_each(|note| log.debug(note));
+    control.commit(staged);
+    match control.metrics_address() {
+        Some(address) if before.as_ref() != Some(&address) => {
+            log.info(format_args!("Metrics at: {address}"));
+        }
+        _ => {}
+    }
 }
 
 /// Logs why addresses cannot be listened on.

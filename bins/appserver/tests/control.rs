@@ -3,8 +3,11 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixListener;
 use std::process::Command;
 
+use rustix::process::Signal;
 use serde_json::Value;
 use support::{PID_APP, PROGRAM, Server, Setup, get_from};
 use testkit::Address;
@@ -176,6 +179,67 @@ fn metrics_are_told_on_a_socket_of_their_own() {
         let gone = values.get("appserver_worker_ends_total{reason=\"asked\"}") == Some(&1.0);
         (gone && values["appserver_requests_total"] >= count).then_some(())
     });
+}
+
+#[test]
+fn a_reload_moves_the_side_sockets_where_the_settings_want_them() {
+    let conf = |control: &str, mode: &str, metrics: &str| {
+        format!(
+            "control_socket = '{control}'\ncontrol_socket_mode = {mode}\nmetrics_bind = '{metrics}'\n"
+        )
+    };
+    let mut server = Setup::new(PID_APP)
+        .file(
+            "gunicorn.conf.py",
+            &conf("a.ctl", "0o600", "unix:a.metrics"),
+        )
+        .start();
+    let is_there = |name: &str| server.prefix.join(name).exists();
+    let mode = |name: &str| std::fs::metadata(server.prefix.join(name)).unwrap().mode() & 0o777;
+    let page = |name: &str| {
+        let place = Address::Unix(server.prefix.join(name));
+        get_from(&place, "/metrics").map(|response| response.text())
+    };
+    assert_eq!(mode("a.ctl"), 0o600);
+    let pid = server.pid();
+    let mut reloads = 0;
+    let mut reload = |control: &str, bits: &str, metrics: &str| {
+        server.write("gunicorn.conf.py", &conf(control, bits, metrics));
+        support::kill(pid, Signal::HUP);
+        reloads += 1;
+        server.until_log("Reloaded: 1 new workers", reloads);
+    };
+    reload("a.ctl", "0o660", "unix:a.metrics");
+    assert_eq!(mode("a.ctl"), 0o660);
+    assert!(page("a.metrics").is_ok());
+    reload("b.ctl", "0o600", "unix:b.metrics");
+    assert_eq!(mode("b.ctl"), 0o600);
+    assert!(
+        page("b.metrics")
+            .unwrap()
+            .contains("appserver_reloads_total 2")
+    );
+    assert!(!is_there("a.ctl") && !is_there("a.metrics"));
+    // A place that cannot be had: the old one stays, and the new workers serve.
+    let taken = UnixListener::bind(server.prefix.join("taken")).unwrap();
+    reload("b.ctl", "0o600", "unix:taken");
+    server.until_log("another process listens there (metrics_bind", 1);
+    assert!(page("b.metrics").is_ok());
+    drop(taken);
+    // One that is none: the reload fails.
+    server.write("gunicorn.conf.py", &conf("b.ctl", "0o600", "fd://3"));
+    support::kill(pid, Signal::HUP);
+    server.until_log(
+        "Reload failed, the old workers serve on: metrics are told at",
+        1,
+    );
+    server.write("gunicorn.conf.py", "control_socket_disable = True");
+    support::kill(pid, Signal::HUP);
+    server.until_log("Reloaded: 1 new workers", 4);
+    server.until("both are gone", || {
+        (!is_there("b.ctl") && !is_there("b.metrics")).then_some(())
+    });
+    assert_eq!(server.stop(), 0);
 }
 
 #[test]

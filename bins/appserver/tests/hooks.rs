@@ -153,3 +153,34 @@ def post_request(worker, req, environ, resp):
     assert_eq!(ask("/refused"), 500);
     server.until_log("ValueError: in pre_request", 1);
 }
+
+#[test]
+fn a_reload_tells_the_number_of_workers_before_and_after() {
+    let conf = |workers: usize| format!("workers = {workers}\n{HOOKS}");
+    let mut server = Setup::new(APP).file("gunicorn.conf.py", &conf(1)).start();
+    server.signal(Signal::TTIN);
+    server.until_log("Booting worker", 2);
+    server.write("gunicorn.conf.py", &conf(3));
+    server.signal(Signal::HUP);
+    server.until_log("Reloaded: 3 new workers", 1);
+    // As many as before: gunicorn tells that too.
+    server.signal(Signal::HUP);
+    server.until_log("Reloaded: 3 new workers", 2);
+    let trace = server.read("trace.log");
+    let heard: Vec<_> = trace
+        .lines()
+        .filter(|line| line.starts_with("nworkers_changed") || line.starts_with("on_"))
+        .map(|line| line.split(" [").next().unwrap())
+        .collect();
+    let expected = [
+        "nworkers_changed 1 None",
+        "on_starting",
+        "nworkers_changed 2 1",
+        "nworkers_changed 3 2",
+        "on_reload",
+        "nworkers_changed 3 3",
+        "on_reload",
+    ];
+    assert_eq!(heard, expected, "{trace}");
+    assert_eq!(server.stop(), 0);
+}

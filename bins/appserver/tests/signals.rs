@@ -297,6 +297,7 @@ fn reloads_under_load_lose_nothing() {
     for arguments in [
         &["--workers", "2"][..],
         &["--workers", "2", "--threads", "2"],
+        &["--workers", "2", "--preload"],
     ] {
         let mut server = Setup::new(PID_APP).args(arguments).start();
         let load = Load::on(server.socket());
@@ -315,6 +316,33 @@ fn reloads_under_load_lose_nothing() {
         assert!(answered > 20, "{answered}");
         assert_eq!(server.stop(), 0);
     }
+}
+
+#[test]
+fn other_signals_under_load_lose_nothing() {
+    let mut server = Setup::new(PID_APP)
+        .args(&["--access-logfile", "access.log"])
+        .start();
+    let load = Load::on(server.socket());
+    for round in 1..=3 {
+        for (signal, words, times) in [
+            (Signal::TTIN, "Booting worker with pid", 2 * round),
+            (Signal::TTIN, "Booting worker with pid", 2 * round + 1),
+            (Signal::TTOU, "Worker exiting", 2 * round - 1),
+            (Signal::TTOU, "Worker exiting", 2 * round),
+        ] {
+            server.signal(signal);
+            server.until_log(words, times);
+        }
+        std::fs::rename(server.prefix.join("access.log"), server.prefix.join("old")).unwrap();
+        server.signal(Signal::USR1);
+        server.until("a line in the new log", || {
+            (!server.read("access.log").is_empty()).then_some(())
+        });
+    }
+    let (answered, faults) = load.end();
+    assert!(faults.is_empty() && answered > 20, "{answered}: {faults:?}");
+    assert_eq!(server.stop(), 0);
 }
 
 #[test]

@@ -14,13 +14,23 @@ import os, time
 def application(environ, start_response):
     path = environ['PATH_INFO']
     if path == '/stuck':
+        open('stuck', 'w').close()
         time.sleep(1000)
+    if path == '/busy':
+        sum(range(10 ** 15))
     if path == '/die':
         os.kill(os.getpid(), 9)
     if path == '/exit':
         os._exit(9)
     start_response('200 OK', [('Content-Length', '2')])
     return [b'ok']
+
+async def asgi(scope, receive, send):
+    assert scope['type'] == 'http'
+    if scope['path'] == '/ws/stuck':
+        time.sleep(1000)
+    await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+    await send({'type': 'http.response.body', 'body': b'ok'})
 ";
 
 #[test]
@@ -60,25 +70,49 @@ fn killed_workers_under_load_cost_only_their_own_requests() {
     assert_eq!(server.stop(), 0);
 }
 
+/// A worker of one kind that comes to a stand is named with what it was doing, for how long and where, and replaced.
+fn check_stuck(kind: &[&str], target: &str, frame: &str) {
+    let limits = ["--timeout", "1", "--bind", "unix:app.sock"];
+    let server = Setup::new(FRAGILE_APP)
+        .only_args(&[kind, &limits].concat())
+        .start();
+    // The worker answers with its last breath, or the connection is cut.
+    let stuck = server.try_get(target);
+    assert!(stuck.is_err() || stuck.is_ok_and(|answer| answer.status == 500));
+    assert_eq!(server.text("/"), "ok");
+    let pid = server.booted()[0].as_raw_pid();
+    let words =
+        format!("[CRITICAL] WORKER TIMEOUT (pid:{pid}): GET {target} has been running for ");
+    assert!(server.log().contains(&words), "{words}: {}", server.log());
+    // The stack tells where.
+    server.until_log(frame, 1);
+    assert_eq!(server.booted().len(), 2);
+}
+
 #[test]
-fn a_request_that_takes_too_long_ends_its_worker_and_is_named() {
-    for arguments in [
-        &["--timeout", "1"][..],
-        &["--timeout", "1", "--threads", "2"],
-    ] {
-        let server = Setup::new(FRAGILE_APP).args(arguments).start();
-        // The worker answers with its last breath, or the connection is cut.
-        let stuck = server.try_get("/stuck?x=1");
-        assert!(stuck.is_err() || stuck.is_ok_and(|answer| answer.status == 500));
-        assert_eq!(server.text("/"), "ok");
-        let pid = server.booted()[0].as_raw_pid();
-        let words =
-            format!("[CRITICAL] WORKER TIMEOUT (pid:{pid}): GET /stuck?x=1 has been running for ");
-        assert!(server.log().contains(&words), "{words}: {}", server.log());
-        // The stack tells where.
-        server.until_log("in application", 1);
-        assert_eq!(server.booted().len(), 2);
-    }
+fn a_request_that_takes_too_long_ends_its_worker_of_any_kind_and_is_named() {
+    let both = &[
+        "app:application",
+        "--asgi",
+        "app:asgi",
+        "--asgi-path",
+        "/ws/",
+    ][..];
+    let threads = &["app:application", "--threads", "2"][..];
+    std::thread::scope(|scope| {
+        for (kind, target, frame) in [
+            (&["app:application"][..], "/stuck?x=1", " in application"),
+            (threads, "/stuck?x=1", " in application"),
+            (both, "/stuck?x=1", " in application"),
+            (both, "/ws/stuck?x=1", " in asgi"),
+            (&["app:asgi", "-k", "asgi"], "/ws/stuck?x=1", " in asgi"),
+            // In C, with the lock that every thread of Python needs.
+            (&["app:application"], "/busy", " in application"),
+            (threads, "/busy", " in application"),
+        ] {
+            scope.spawn(move || check_stuck(kind, target, frame));
+        }
+    });
 }
 
 #[test]
@@ -223,6 +257,22 @@ fn a_drain_longer_than_the_timeout_is_no_sickness() {
             scope.spawn(move || drained(kind));
         }
     });
+}
+
+#[test]
+fn a_drain_is_no_excuse_for_a_request_that_is_stuck() {
+    let mut server = Setup::new(FRAGILE_APP)
+        .args(&["--timeout", "1", "--graceful-timeout", "600"])
+        .start();
+    let mut client = server.client();
+    client.ask("GET", "/stuck", &[]).unwrap();
+    server.until("the call of the application", || {
+        server.prefix.join("stuck").exists().then_some(())
+    });
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait(), 0);
+    server.until_log("WORKER TIMEOUT", 1);
+    server.until_log(" in application", 1);
 }
 
 #[test]

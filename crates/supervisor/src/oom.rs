@@ -1,13 +1,22 @@
 //! Did the kernel's out-of-memory killer strike in our cgroup? Then a SIGKILL out of the blue has an explanation.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long after the killer struck an end may be put down to it.
+const MEMORY: Duration = Duration::from_secs(10);
+/// Most strikes that are remembered.
+const STRIKES_MAX: usize = 256;
 
 /// Watches the counter of OOM kills of this process' cgroup (version 2 or 1).
 #[derive(Debug)]
 pub struct OomWatch {
     file: Option<PathBuf>,
     seen: u64,
+    /// When the killer struck, as far as nobody has claimed it.
+    strikes: VecDeque<Instant>,
 }
 
 impl OomWatch {
@@ -23,17 +32,32 @@ impl OomWatch {
             .into_iter()
             .find(|file| read(file).is_some());
         let seen = file.as_deref().and_then(read).unwrap_or(0);
-        Self { file, seen }
+        Self {
+            file,
+            seen,
+            strikes: VecDeque::new(),
+        }
     }
 
-    /// Have processes of the cgroup been killed for lack of memory since the last call?
-    pub fn struck(&mut self) -> bool {
-        let Some(now) = self.file.as_deref().and_then(read) else {
-            return false;
+    /// Reads the counter. To be called now and then, so that what happened long ago, to processes that are none of the caller's,
+    /// explains nothing later.
+    pub fn look(&mut self, now: Instant) {
+        let Some(count) = self.file.as_deref().and_then(read) else {
+            return;
         };
-        let struck = now > self.seen;
-        self.seen = now;
-        struck
+        let more = count.saturating_sub(self.seen).min(STRIKES_MAX as u64);
+        self.seen = count;
+        self.strikes.extend((0..more).map(|_| now));
+        let old = |at: &Instant| now.duration_since(*at) > MEMORY;
+        while self.strikes.front().is_some_and(old) || self.strikes.len() > STRIKES_MAX {
+            self.strikes.pop_front();
+        }
+    }
+
+    /// A process was killed by SIGKILL, and not by the caller: for lack of memory? Each strike explains one end.
+    pub fn claim(&mut self, now: Instant) -> bool {
+        self.look(now);
+        self.strikes.pop_front().is_some()
     }
 }
 
@@ -86,6 +110,7 @@ mod tests {
 
     #[test]
     fn a_rising_counter_is_noticed_once() {
+        let now = Instant::now();
         let root = tempfile::tempdir().unwrap();
         for (groups, file) in [
             (
@@ -102,18 +127,43 @@ mod tests {
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             fs::write(&file, "oom 0\noom_kill 1\n").unwrap();
             let mut watch = OomWatch::below(root.path(), groups);
-            assert!(!watch.struck(), "{groups}");
+            assert!(!watch.claim(now), "{groups}");
             fs::write(&file, "oom 3\noom_kill 2\n").unwrap();
-            assert!(watch.struck(), "{groups}");
-            assert!(!watch.struck(), "{groups}");
+            assert!(watch.claim(now), "{groups}");
+            assert!(!watch.claim(now), "{groups}");
             fs::remove_file(&file).unwrap();
-            assert!(!watch.struck(), "{groups}");
+            assert!(!watch.claim(now), "{groups}");
         }
     }
 
     #[test]
+    fn each_strike_explains_one_end_and_only_for_a_while() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("memory.events");
+        let set = |count: u64| fs::write(&file, format!("oom_kill {count}\n")).unwrap();
+        set(5);
+        let mut watch = OomWatch::below(root.path(), "0::/\n");
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        set(7);
+        watch.look(at(0));
+        assert!(watch.claim(at(1)));
+        assert!(watch.claim(at(2)));
+        assert!(!watch.claim(at(2)));
+        set(8);
+        watch.look(at(3));
+        assert!(!watch.claim(at(20)), "it was long ago");
+        // A counter that is another's, or began anew.
+        set(0);
+        assert!(!watch.claim(at(21)));
+        set(u64::MAX);
+        assert!(watch.claim(at(22)));
+    }
+
+    #[test]
     fn no_cgroup_means_no_hint() {
-        assert!(!OomWatch::below(Path::new("/nonexistent"), "0::/x").struck());
-        OomWatch::new().struck();
+        let now = Instant::now();
+        assert!(!OomWatch::below(Path::new("/nonexistent"), "0::/x").claim(now));
+        OomWatch::new().claim(now);
     }
 }

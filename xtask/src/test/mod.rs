@@ -1,7 +1,9 @@
 //! `cargo xtask test`: every step in turn, a line for each, a sum at the end.
 
+mod oom;
 mod steps;
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 use std::path::PathBuf;
@@ -34,12 +36,20 @@ pub struct Context<'a> {
     pub workspace: &'a Workspace,
     /// Its log; what it runs adds to it.
     pub log: PathBuf,
+    /// Why the machine does not allow it.
+    unable: RefCell<Option<String>>,
 }
 
 impl Context<'_> {
     /// Runs a command to its end with its output in the log.
     pub fn run(&self, command: &mut Command, minutes_max: u64) -> Result<(), String> {
         process::run(command, &self.log, Duration::from_secs(60 * minutes_max))
+    }
+
+    /// The result of a step that finds that this machine does not allow it: it counts as skipped, with the reason.
+    pub fn cannot(&self, reason: String) -> Result<String, String> {
+        *self.unable.borrow_mut() = Some(reason);
+        Ok(String::new())
     }
 
     /// What is in the log so far.
@@ -161,13 +171,21 @@ fn attempt(workspace: &Workspace, step: &Step, missing: &[(Tool, String)]) -> Ou
         Err(problem) => return Outcome::Failed(problem),
     };
     let _ = std::fs::remove_file(&log);
-    let result = (step.run)(&Context { workspace, log });
+    let context = Context {
+        workspace,
+        log,
+        unable: RefCell::default(),
+    };
+    let result = (step.run)(&context);
     let left = left_running();
     match result {
         Ok(_) if !left.is_empty() => {
             Outcome::Failed(format!("it left processes running: {}", left.join(", ")))
         }
-        Ok(note) => Outcome::Passed(note),
+        Ok(note) => match context.unable.take() {
+            Some(reason) => Outcome::Skipped(reason),
+            None => Outcome::Passed(note),
+        },
         Err(problem) => Outcome::Failed(problem),
     }
 }

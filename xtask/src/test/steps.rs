@@ -4,7 +4,7 @@ use std::process::Command;
 
 use testkit::TempPrefix;
 
-use super::{Context, Step};
+use super::{Context, Step, oom};
 use crate::install::Tool;
 use crate::shop::{Kind, Shop};
 use crate::workspace::{Profile, Workspace};
@@ -88,6 +88,13 @@ pub const STEPS: &[Step] = &[
         after: &["build"],
         tools: &[Tool::PythonVenv],
         run: |context| scenarios(context, "appserver"),
+    },
+    Step {
+        name: "oom",
+        about: "a worker killed for lack of memory, in a cgroup of its own",
+        after: &["build"],
+        tools: &[Tool::PythonDev],
+        run: oom::run,
     },
     Step {
         name: "systemd",

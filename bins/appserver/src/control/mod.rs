@@ -36,16 +36,41 @@ const DEFAULT_NAME: &str = "gunicorn.ctl";
 /// The side sockets, and who is connected.
 #[derive(Debug, Default)]
 pub(crate) struct Control {
-    socket: Option<(PathBuf, UnixListener)>,
+    wanted: Wanted,
+    socket: Option<Socket>,
     metrics: Option<Metrics>,
     connections: Vec<(u64, Connection)>,
     last: u64,
 }
 
+/// A listening socket with a path, which goes with it.
+#[derive(Debug)]
+struct Socket {
+    path: PathBuf,
+    listener: UnixListener,
+}
+
 #[derive(Debug)]
 enum Metrics {
     Tcp(TcpListener),
-    Unix(PathBuf, UnixListener),
+    Unix(Socket),
+}
+
+/// What settings want of the side sockets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Wanted {
+    control: Option<(PathBuf, u32)>,
+    metrics: Option<Address>,
+}
+
+/// What is to take the place of the present sockets: only those that the settings want changed.
+#[derive(Debug, Default)]
+pub(crate) struct Staged {
+    wanted: Wanted,
+    socket: Option<Option<Socket>>,
+    metrics: Option<Option<Metrics>>,
+    /// Why there is no control socket.
+    pub note: Option<String>,
 }
 
 /// Where the control socket is by default, as in gunicorn.
@@ -58,23 +83,56 @@ pub(crate) fn default_path() -> Option<PathBuf> {
 }
 
 impl Control {
-    /// Opens what the settings want. A control socket that cannot be had is a note, metrics that cannot be had are an error.
+    /// Opens what the settings want and is not there yet. A control socket that cannot be had is a note, metrics that cannot be had
+    /// are an error.
     ///
     /// # Errors
     /// Why there are no metrics, with the setting.
-    pub fn open(resolved: &Resolved) -> Result<(Self, Vec<String>), String> {
-        let mut control = Self::default();
-        let mut notes = Vec::new();
-        match open_control(resolved) {
-            Ok(socket) => control.socket = socket,
-            Err(note) => notes.push(note),
+    pub fn stage(&self, resolved: &Resolved) -> Result<Staged, String> {
+        let wanted = Wanted::read(resolved)?;
+        let mut staged = Staged::default();
+        if wanted.control != self.wanted.control || self.socket.is_none() {
+            let there = self.socket.as_ref().map(|socket| &socket.path);
+            match &wanted.control {
+                // Only its mode is another.
+                Some((path, mode)) if there == Some(path) => {
+                    staged.note = chmod(path, *mode).err();
+                }
+                Some((path, mode)) => match open_control(resolved, path, *mode) {
+                    Ok(socket) => staged.socket = Some(Some(socket)),
+                    Err(note) => {
+                        staged.socket = Some(None);
+                        staged.note = Some(note);
+                    }
+                },
+                None => staged.socket = Some(None),
+            }
         }
-        if let Some(text) = resolved.text("metrics_bind") {
-            let metrics = open_metrics(text)
-                .map_err(|why| format!("{why} (metrics_bind, --metrics-bind {text})"))?;
-            control.metrics = Some(metrics);
+        if wanted.metrics != self.wanted.metrics {
+            let metrics = wanted.metrics.as_ref().map(open_metrics).transpose();
+            staged.metrics = Some(metrics.map_err(|error| metrics_fault(resolved, error))?);
         }
-        Ok((control, notes))
+        staged.wanted = wanted;
+        Ok(staged)
+    }
+
+    /// Looks whether the settings make sense, and opens nothing.
+    ///
+    /// # Errors
+    /// Why there can be no metrics, with the setting.
+    pub fn check(resolved: &Resolved) -> Result<(), String> {
+        Wanted::read(resolved).map(drop)
+    }
+
+    /// Puts new sockets in the place of the old ones.
+    pub fn commit(&mut self, staged: Staged) {
+        self.wanted = staged.wanted;
+        if let Some(socket) = staged.socket {
+            self.socket = socket;
+        }
+        if let Some(metrics) = staged.metrics {
+            self.metrics = metrics;
+        }
     }
 
     /// Where metrics are to be had.
@@ -83,7 +141,7 @@ impl Control {
             Metrics::Tcp(listener) => {
                 Some(format!("http://{}/metrics", listener.local_addr().ok()?))
             }
-            Metrics::Unix(path, _) => Some(format!("unix:{}", path.display())),
+            Metrics::Unix(socket) => Some(format!("unix:{}", socket.path.display())),
         }
     }
 
@@ -92,11 +150,11 @@ impl Control {
         let control = self
             .socket
             .iter()
-            .map(|(_, socket)| (SOURCES, socket.as_fd()));
+            .map(|socket| (SOURCES, socket.listener.as_fd()));
         let metrics = self.metrics.iter().map(|metrics| {
             let fd = match metrics {
                 Metrics::Tcp(listener) => listener.as_fd(),
-                Metrics::Unix(_, listener) => listener.as_fd(),
+                Metrics::Unix(socket) => socket.listener.as_fd(),
             };
             (SOURCES + 1, fd)
         });
@@ -119,9 +177,9 @@ impl Control {
     fn accept(&mut self, number: u64) -> io::Result<()> {
         loop {
             let stream = match (number - SOURCES, &self.socket, &self.metrics) {
-                (0, Some((_, listener)), _) => Stream::Unix(listener.accept()?.0),
+                (0, Some(socket), _) => Stream::Unix(socket.listener.accept()?.0),
                 (1, _, Some(Metrics::Tcp(listener))) => Stream::Tcp(listener.accept()?.0),
-                (1, _, Some(Metrics::Unix(_, listener))) => Stream::Unix(listener.accept()?.0),
+                (1, _, Some(Metrics::Unix(socket))) => Stream::Unix(socket.listener.accept()?.0),
                 _ => return Ok(()),
             };
             self.admit(stream, number == SOURCES);
@@ -129,17 +187,27 @@ impl Control {
     }
 }
 
-impl Drop for Control {
+impl Drop for Socket {
     fn drop(&mut self) {
-        let control = self.socket.iter().map(|(path, _)| path);
-        let metrics = self.metrics.iter().filter_map(|metrics| match metrics {
-            Metrics::Unix(path, _) => Some(path),
-            Metrics::Tcp(_) => None,
-        });
-        for path in control.chain(metrics) {
-            // Somebody may have removed it already.
-            let _ = std::fs::remove_file(path);
-        }
+        // Somebody may have removed it already.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+impl Wanted {
+    fn read(resolved: &Resolved) -> Result<Self, String> {
+        let named = named_path(resolved);
+        let path = match named {
+            _ if resolved.is_on("control_socket_disable") => None,
+            Some(path) => Some(std::path::absolute(path).map_err(|error| error.to_string())?),
+            None => default_path(),
+        };
+        let mode = resolved.number("control_socket_mode") as u32;
+        let metrics = resolved.text("metrics_bind").map(metrics_place).transpose();
+        Ok(Self {
+            control: path.map(|path| (path, mode)),
+            metrics: metrics.map_err(|why| metrics_fault(resolved, why))?,
+        })
     }
 }
 
@@ -174,54 +242,62 @@ impl Server {
     }
 }
 
-fn open_control(resolved: &Resolved) -> Result<Option<(PathBuf, UnixListener)>, String> {
-    if resolved.is_on("control_socket_disable") {
-        return Ok(None);
-    }
-    let named = resolved
+fn named_path(resolved: &Resolved) -> Option<&str> {
+    resolved
         .text("control_socket")
-        .filter(|path| !path.is_empty());
-    let path = match (named, default_path()) {
-        (Some(path), _) => std::path::absolute(path).map_err(|error| error.to_string())?,
-        (None, Some(path)) => path,
-        (None, None) => return Ok(None),
-    };
-    let fault = |error: &dyn std::fmt::Display| {
-        format!(
-            "there is no control socket: \"{}\": {error} (control_socket, --control-socket)",
-            path.display()
-        )
-    };
-    if let (None, Some(folder)) = (named, path.parent()) {
-        std::fs::create_dir_all(folder).map_err(|error| fault(&error))?;
-    }
-    let listener = open_unix(&path).map_err(|error| fault(&error))?;
-    let mode = resolved.number("control_socket_mode") as u32;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))
-        .map_err(|error| fault(&error))?;
-    Ok(Some((path, listener)))
+        .filter(|path| !path.is_empty())
 }
 
-fn open_metrics(text: &str) -> Result<Metrics, String> {
+fn open_control(resolved: &Resolved, path: &Path, mode: u32) -> Result<Socket, String> {
+    if let (None, Some(folder)) = (named_path(resolved), path.parent()) {
+        std::fs::create_dir_all(folder).map_err(|error| control_fault(path, &error))?;
+    }
+    let socket = open_unix(path).map_err(|error| control_fault(path, &error))?;
+    chmod(path, mode)?;
+    Ok(socket)
+}
+
+fn chmod(path: &Path, mode: u32) -> Result<(), String> {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+        .map_err(|error| control_fault(path, &error))
+}
+
+fn control_fault(path: &Path, error: &io::Error) -> String {
+    format!(
+        "there is no control socket: \"{}\": {error} (control_socket, --control-socket)",
+        path.display()
+    )
+}
+
+fn metrics_place(text: &str) -> Result<Address, String> {
     match Bind::read(text)? {
-        Bind::Open(Address::Inet(address)) => {
-            let listener = TcpListener::bind(address).map_err(|error| error.to_string())?;
-            listener
-                .set_nonblocking(true)
-                .map_err(|error| error.to_string())?;
-            Ok(Metrics::Tcp(listener))
-        }
-        Bind::Open(Address::Path(path)) => {
-            let path = std::path::absolute(path).map_err(|error| error.to_string())?;
-            let listener = open_unix(&path).map_err(|error| error.to_string())?;
-            Ok(Metrics::Unix(path, listener))
-        }
+        Bind::Open(address @ Address::Inet(_)) => Ok(address),
+        Bind::Open(Address::Path(path)) => std::path::absolute(path)
+            .map(Address::Path)
+            .map_err(|error| error.to_string()),
         _ => Err("metrics are told at HOST:PORT or unix:PATH".to_owned()),
     }
 }
 
+fn metrics_fault(resolved: &Resolved, why: impl std::fmt::Display) -> String {
+    let text = resolved.text("metrics_bind").unwrap_or_default();
+    format!("{why} (metrics_bind, --metrics-bind {text})")
+}
+
+fn open_metrics(place: &Address) -> io::Result<Metrics> {
+    match place {
+        Address::Inet(address) => {
+            let listener = TcpListener::bind(address)?;
+            listener.set_nonblocking(true)?;
+            Ok(Metrics::Tcp(listener))
+        }
+        Address::Path(path) => open_unix(path).map(Metrics::Unix),
+        _ => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
 /// A socket at a path; what a process that is gone has left there is replaced.
-fn open_unix(path: &Path) -> io::Result<UnixListener> {
+fn open_unix(path: &Path) -> io::Result<Socket> {
     let listener = match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             if UnixStream::connect(path).is_ok() {
@@ -236,5 +312,6 @@ fn open_unix(path: &Path) -> io::Result<UnixListener> {
         bound => bound?,
     };
     listener.set_nonblocking(true)?;
-    Ok(listener)
+    let path = path.to_owned();
+    Ok(Socket { path, listener })
 }

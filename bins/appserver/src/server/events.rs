@@ -14,6 +14,10 @@ use crate::control::{self, Reason};
 use crate::log::Level;
 use crate::template::Asked;
 
+/// What is added to an end that the kernel's OOM killer brought.
+pub(super) const OUT_OF_MEMORY: &str = " Out of memory: the kernel's OOM killer ended it (oom_kill of this cgroup has risen); allow more \
+     memory (systemd: MemoryMax=), run fewer workers, or replace them in time (--worker-max-rss).";
+
 impl Server {
     /// Counts what metrics and the control socket tell.
     fn tally(&mut self, event: &Event) {
@@ -195,9 +199,7 @@ fn gone_words(pid: Option<Pid>, death: Death, out_of_memory: bool) -> String {
             let name =
                 signal_name(number).map_or_else(|| format!("signal {number}"), str::to_owned);
             let hint = match (exit.was_killed(), out_of_memory) {
-                (_, true) => {
-                    " The kernel has just killed a process of this cgroup for lack of memory."
-                }
+                (_, true) => OUT_OF_MEMORY,
                 (true, false) => " Perhaps out of memory?",
                 _ => "",
             };
@@ -248,7 +250,10 @@ mod tests {
             gone_words(pid, killed, false),
             "Worker (pid:7) was sent SIGKILL! Perhaps out of memory?"
         );
-        assert!(gone_words(pid, killed, true).contains("for lack of memory"));
+        assert!(
+            gone_words(pid, killed, true)
+                .contains("SIGKILL! Out of memory: the kernel's OOM killer ended it")
+        );
         assert_eq!(
             gone_words(pid, Death::Exited(Exit::Code(3)), false),
             "Worker (pid:7) exited with code 3."

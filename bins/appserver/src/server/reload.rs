@@ -5,11 +5,16 @@ use supervisor::bind::Staged;
 use supervisor::socket_activation::Sockets;
 use supervisor::{Exit, Generation, Master, Pid};
 
-use super::{Release, Server};
-use crate::boot::{enter, make_logs, settle_order, tell, words};
+use super::{Release, Server, events};
+use crate::boot::{change_control, enter, make_logs, settle_order, tell, words};
+use crate::control::Control;
 use crate::doors::DoorFault;
 use crate::settings::Resolved;
 use crate::template::{Asked, Template};
+
+/// Hooks of a reload, one after the other.
+const NWORKERS_CHANGED: Asked = Asked::Hook("nworkers_changed");
+const ON_RELOAD: Asked = Asked::Hook("on_reload");
 
 /// Where a reload stands.
 #[derive(Debug, Default)]
@@ -60,6 +65,12 @@ impl Reload {
         templates
             .chain(prepared.map(|it| it.release.template))
             .for_each(Template::dismiss);
+    }
+
+    /// How many workers the template that gets ready is to have.
+    fn workers(&self) -> Option<u64> {
+        let resolved = self.preparing.as_ref()?.resolved.as_ref()?;
+        Some(resolved.number("workers"))
     }
 
     fn prepares(&self, number: u64) -> bool {
@@ -121,9 +132,16 @@ impl Server {
                 if let Some(preparing) = &mut self.reload.preparing {
                     preparing.python_logging = python_logging;
                 }
-                self.order(&ToTemplate::Hook(Hook::OnReload), Asked::Hook("on_reload"))
+                let hook = Hook::NworkersChanged {
+                    new: self.reload.workers().unwrap_or_default() as u32,
+                    old: Some(master.fleet().target() as u32),
+                };
+                self.order(&ToTemplate::Hook(hook), NWORKERS_CHANGED)
             }
-            (Asked::Hook(_), FromTemplate::HookDone) => self.bring_in(master),
+            (NWORKERS_CHANGED, FromTemplate::HookDone) => {
+                self.order(&ToTemplate::Hook(Hook::OnReload), ON_RELOAD)
+            }
+            (ON_RELOAD, FromTemplate::HookDone) => self.bring_in(master),
             (_, answer) => Err(format!("the new template answered {answer:?}")),
         };
         if let Err(why) = step {
@@ -197,6 +215,7 @@ impl Server {
             .doors
             .descriptors(staged.as_ref())
             .map_err(|error| error.to_string())?;
+        Control::check(&resolved)?;
         let workers = resolved.number("workers") as usize;
         let release = Release::new(template, resolved, sockets, python_logging);
         if let Some(before) = self.reload.prepared.replace(Prepared { release, staged }) {
@@ -246,6 +265,7 @@ impl Server {
             }
         }
         self.follow_pid_file(generation);
+        self.follow_control(generation);
         self.log.info(format_args!(
             "Reloaded: {workers} new workers are ready, the old ones finish their requests"
         ));
@@ -292,13 +312,29 @@ impl Server {
         if master.fleet().stopping().is_some() {
             return;
         }
+        let hint = match master.was_out_of_memory(exit) {
+            true => events::OUT_OF_MEMORY,
+            false => "",
+        };
         self.log.error(format_args!(
-            "The template (pid:{}) {exit}",
+            "The template (pid:{}) {exit}{hint}",
             pid.as_raw_pid()
         ));
         // A release that never served is over; the others get a new template.
         if !master.condemn(generation, exit) && generation == master.fleet().generation() {
             self.replace_template(master);
+        }
+    }
+
+    /// The side sockets go where the new settings want them; those that cannot be had stay where they are.
+    fn follow_control(&mut self, generation: Generation) {
+        // A predecessor still has them.
+        let alone = self.upgrade.predecessor().is_none();
+        if let Some(release) = self.releases.get(&generation).filter(|_| alone) {
+            match self.control.stage(&release.resolved) {
+                Ok(staged) => change_control(&mut self.control, staged, &self.log),
+                Err(why) => self.log.error(why),
+            }
         }
     }
 

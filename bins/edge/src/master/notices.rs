@@ -54,7 +54,7 @@ impl Edge {
                     " before it was ready"
                 };
                 let memory = if *out_of_memory {
-                    "; the kernel has just killed a process of this cgroup for lack of memory"
+                    "; the kernel's OOM killer ended it for lack of memory (oom_kill of this cgroup has risen)"
                 } else {
                     ""
                 };

@@ -51,6 +51,9 @@ impl Master {
                 Action::Abort { worker, stuck } => self.abort(worker, stuck),
                 Action::Kill { worker, reason } => {
                     let pid = self.pid(worker);
+                    if let Some(member) = self.members.get_mut(worker) {
+                        member.killed = true;
+                    }
                     self.events.push(Event::Killed {
                         worker,
                         pid,
@@ -68,8 +71,11 @@ impl Master {
                     ..
                 }) => {
                     let gone = self.members.remove(worker);
-                    let killed = matches!(death, Death::Exited(exit) if exit.was_killed());
-                    let out_of_memory = killed && self.oom.struck();
+                    let by_us = gone.as_ref().is_some_and(|member| member.killed);
+                    let out_of_memory = match death {
+                        Death::Exited(exit) if !by_us => self.was_out_of_memory(exit),
+                        _ => false,
+                    };
                     let pid = gone.as_ref().and_then(|member| member.pid);
                     self.events.push(Event::Gone {
                         worker,
@@ -221,6 +227,7 @@ impl Master {
             return;
         }
         self.looked = Some(now);
+        self.oom.look(now);
         for (worker, member) in self.members.iter() {
             let lanes = member.board.lanes().iter().map(Lane::sample);
             self.fleet.observe(worker, lanes, now);

@@ -100,7 +100,7 @@ pub enum Event {
         expected: bool,
         /// The pause before its seat is filled again; `None` when it is not, or somebody sits there already.
         respawn_in: Option<std::time::Duration>,
-        /// Has the kernel killed processes of this cgroup for lack of memory just now?
+        /// Did the kernel kill it for lack of memory, as far as the counter of the cgroup tells?
         out_of_memory: bool,
         /// Its board, with the numbers that it has left behind.
         board: Option<Board>,
@@ -213,7 +213,7 @@ impl Event {
         if *out_of_memory {
             write!(
                 f,
-                "; the kernel has just killed a process of this cgroup for lack of memory"
+                "; the kernel's OOM killer ended it for lack of memory (oom_kill of this cgroup has risen)"
             )?;
         }
         match respawn_in {
@@ -316,8 +316,8 @@ mod tests {
         };
         assert_eq!(
             gone.to_string(),
-            "worker (pid:12) was ended by SIGKILL before it was ready; the kernel has just killed a process of \
-             this cgroup for lack of memory; another one is started in 200ms"
+            "worker (pid:12) was ended by SIGKILL before it was ready; the kernel's OOM killer ended it for lack of \
+             memory (oom_kill of this cgroup has risen); another one is started in 200ms"
         );
         assert_eq!(gone.level(), Level::Error);
         let stuck = Stuck::Busy {

@@ -39,6 +39,8 @@ pub(super) struct Member {
     pub(super) seat: u32,
     pub(super) channel: Channel,
     pub(super) board: Board,
+    /// By its master.
+    pub(super) killed: bool,
     outbox: VecDeque<Packet>,
     closed: bool,
 }
@@ -120,6 +122,7 @@ impl Members {
             seat,
             channel,
             board,
+            killed: false,
             outbox,
             closed,
         };

@@ -134,6 +134,12 @@ impl Master {
         self.fleet.set_policy(policy);
     }
 
+    /// A child that this process has not killed ended so: has the kernel killed it for lack of memory? Ask once for each child; those
+    /// of workers are asked already.
+    pub fn was_out_of_memory(&mut self, exit: Exit) -> bool {
+        exit.was_killed() && self.oom.claim(Instant::now())
+    }
+
     /// Changes the number of lanes of the boards of workers to come.
     pub fn set_lanes(&mut self, lanes: usize) {
         self.lanes = lanes;
