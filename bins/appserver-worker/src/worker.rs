@@ -26,7 +26,7 @@ use crate::both::Both;
 use crate::hooks::WorkerHooks;
 use crate::peers::{Open, Peers};
 use crate::reports::{reports, set_access};
-use crate::{logs, settings, signals};
+use crate::{logs, protocols, settings, signals};
 
 /// How often the heart beats.
 const BEAT: Duration = Duration::from_secs(1);
@@ -577,6 +577,7 @@ async fn accept<A: Application>(
     peers: Arc<Peers>,
     here: Place,
 ) {
+    let protocols = protocols::settled();
     loop {
         service.ready(DEFERENCE).await;
         let place = match &places {
@@ -594,9 +595,15 @@ async fn accept<A: Application>(
         };
         board.lane(0).add(Counter::Accepts, 1);
         // The address that was asked for, not the one that the connection came to: what gunicorn shows.
-        let connection = Arc::new(Connection::new(peer, listener.local().clone(), false));
-        let served = serve_connection(socket, connection, service.clone(), &drain);
-        here.serve(hold(served, place, peers.opened()));
+        let tls = protocols.tls.is_some();
+        let connection = Arc::new(Connection::new(peer, listener.local().clone(), tls));
+        if protocols.is_plain() {
+            let served = serve_connection(socket, connection, service.clone(), &drain);
+            here.serve(hold(served, place, peers.opened()));
+        } else {
+            let served = protocols.serve(socket, connection, service.clone(), &drain);
+            here.serve(hold(served, place, peers.opened()));
+        }
         here.step_aside().await;
     }
 }
