@@ -49,6 +49,16 @@ _appserver() {
         --control-socket-mode) :; return ;;
         --metrics-bind) :; return ;;
         --reload-extra-file) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --keyfile) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --certfile) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --cert-reqs) :; return ;;
+        --ca-certs) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        --http-protocols) :; return ;;
+        --http2-cleartext) COMPREPLY=($(compgen -W "prior-knowledge off upgrade both" -- "$cur")); return ;;
+        --http2-max-concurrent-streams) :; return ;;
+        --http2-initial-window-size) :; return ;;
+        --http2-max-frame-size) :; return ;;
+        --http2-max-header-list-size) :; return ;;
         --asgi) :; return ;;
         --asgi-path) :; return ;;
         --asgi-loop) COMPREPLY=($(compgen -W "auto asyncio uvloop" -- "$cur")); return ;;
@@ -60,7 +70,7 @@ _appserver() {
         --root-path) :; return ;;
     esac
     if [[ $cur == -* ]]; then
-        COMPREPLY=($(compgen -W "--help --version -c --config --python --check-config --print-config -b --bind --backlog --reuse-port -w --workers -k --worker-class --threads --worker-connections --max-requests --max-requests-jitter --worker-max-rss --worker-max-lifetime -t --timeout --graceful-timeout --keep-alive --limit-request-line --limit-request-fields --limit-request-field_size --permit-unconventional-http-method --permit-unconventional-http-version --casefold-http-method --forwarded-allow-ips --forwarder-headers --header-map -D --daemon -p --pid --chdir --pythonpath -e --env -u --user -g --group --initgroups -m --umask --preload --no-sendfile -n --name --access-logfile --access-logformat --error-logfile --log-file --log-level --capture-output --logger-class --log-config --log-config-json --log-syslog --log-syslog-to --log-syslog-prefix --log-syslog-facility --disable-redirect-access-to-syslog -R --enable-stdio-inheritance --statsd-host --dogstatsd-tags --statsd-prefix --enable-backlog-metric --control-socket --control-socket-mode --no-control-socket --metrics-bind --reload --reload-extra-file --asgi --asgi-path --asgi-loop --asgi-lifespan --asgi-disconnect-grace-period --websocket-max-message-size --ws-ping-interval --ws-ping-timeout --root-path" -- "$cur"))
+        COMPREPLY=($(compgen -W "--help --version -c --config --python --check-config --print-config -b --bind --backlog --reuse-port -w --workers -k --worker-class --threads --worker-connections --max-requests --max-requests-jitter --worker-max-rss --worker-max-lifetime -t --timeout --graceful-timeout --keep-alive --limit-request-line --limit-request-fields --limit-request-field_size --permit-unconventional-http-method --permit-unconventional-http-version --casefold-http-method --forwarded-allow-ips --forwarder-headers --header-map -D --daemon -p --pid --chdir --pythonpath -e --env -u --user -g --group --initgroups -m --umask --preload --no-sendfile -n --name --access-logfile --access-logformat --error-logfile --log-file --log-level --capture-output --logger-class --log-config --log-config-json --log-syslog --log-syslog-to --log-syslog-prefix --log-syslog-facility --disable-redirect-access-to-syslog -R --enable-stdio-inheritance --statsd-host --dogstatsd-tags --statsd-prefix --enable-backlog-metric --control-socket --control-socket-mode --no-control-socket --metrics-bind --reload --reload-extra-file --keyfile --certfile --cert-reqs --ca-certs --http-protocols --http2-cleartext --http2-max-concurrent-streams --http2-initial-window-size --http2-max-frame-size --http2-max-header-list-size --asgi --asgi-path --asgi-loop --asgi-lifespan --asgi-disconnect-grace-period --websocket-max-message-size --ws-ping-interval --ws-ping-timeout --root-path" -- "$cur"))
     fi
 }
 complete -o default -F _appserver appserver

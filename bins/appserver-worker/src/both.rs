@@ -6,7 +6,7 @@ use std::time::Duration;
 use appserver_protocol::{WorkerSettings, exit};
 use asgi_bridge::{AsgiService, Beside};
 use http_wire::head::RequestHead;
-use proxy_core::server::{Connection, Limits, Refusal, Request, Response, Sent, Service};
+use proxy_core::server::{Connection, Limits, Refusal, Request, Response, Sent, Service, Trouble};
 use pyo3::prelude::*;
 use supervisor::Board;
 use tokio::runtime::Handle;
@@ -141,6 +141,10 @@ impl Service for Both {
     ) -> Option<(Response, Record)> {
         let (response, record) = self.wsgi.refuse(refusal, head, connection)?;
         Some((response, Record::Wsgi(record)))
+    }
+
+    fn trouble(&self, connection: &Connection, trouble: &Trouble) {
+        self.wsgi.trouble(connection, trouble);
     }
 
     fn sent(&self, record: Record, sent: &Sent) {

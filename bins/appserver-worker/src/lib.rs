@@ -14,6 +14,7 @@ mod hooks;
 mod logs;
 mod native;
 mod peers;
+mod protocols;
 mod reports;
 mod retire;
 mod settings;

@@ -10,7 +10,7 @@ use supervisor::{Channel, ChannelError, Received};
 
 use crate::access::Format;
 use crate::reports::Reports;
-use crate::{logs, native, peers, worker};
+use crate::{logs, native, peers, protocols, worker};
 
 /// The Python side, in the order in which its parts need each other.
 const PARTS: [(&std::ffi::CStr, &std::ffi::CStr, &str); 6] = [
@@ -168,16 +168,15 @@ impl Template<'_> {
 
     fn settle(&mut self, settled: Settled) -> PyResult<FromTemplate> {
         if let Err(message) = check(&settled) {
-            let failure = Failure {
-                stage: Stage::Settle,
-                message,
-                traceback: None,
-                exit: 1,
-            };
-            return Ok(FromTemplate::Failed(failure));
+            return Ok(unsettled(message));
         }
         let answer = self.carry_out(&ToTemplate::Settle(settled.clone()))?;
         if matches!(answer, FromTemplate::Settled { .. }) {
+            // Now, for names of files begin at chdir.
+            let settings = settled.settings.worker().map_err(|error| error.to_string());
+            if let Err(message) = settings.and_then(|settings| protocols::settle(&settings)) {
+                return Ok(unsettled(message));
+            }
             self.settled = Some(settled);
         }
         Ok(answer)
@@ -228,6 +227,15 @@ enum Forked {
 
 fn needs_settings(order: &ToTemplate) -> bool {
     !matches!(order, ToTemplate::ReadConfig(_))
+}
+
+fn unsettled(message: String) -> FromTemplate {
+    FromTemplate::Failed(Failure {
+        stage: Stage::Settle,
+        message,
+        traceback: None,
+        exit: 1,
+    })
 }
 
 fn refused(message: &str) -> FromTemplate {

@@ -80,12 +80,13 @@ fn resolve(host: &str, port: u16) -> Result<SocketAddr, String> {
         .ok_or_else(|| "the name has no address".to_owned())
 }
 
-/// An address as `Listening at:` names it.
-pub(crate) struct Listening<'a>(pub &'a Address);
+/// An address as `Listening at:` names it, with whether TLS is spoken there.
+pub(crate) struct Listening<'a>(pub &'a Address, pub bool);
 
 impl fmt::Display for Listening<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
+            Address::Inet(address) if self.1 => write!(f, "https://{address}"),
             Address::Inet(address) => write!(f, "http://{address}"),
             other => write!(f, "{other}"),
         }

@@ -146,7 +146,7 @@ fn serve_from(
     log.speak_through(template.voice().filter(|_| python_logging));
     let mut doors = Doors::inherit(inherited, predecessor);
     open(&mut doors, &resolved, inherited, &log, signals)?;
-    let names = doors.names();
+    let names = doors.names(resolved.is_encrypted());
     log.info(format_args!(
         "Listening at: {} ({})",
         names.join(","),

@@ -115,10 +115,10 @@ impl Doors {
     }
 
     /// Where the server listens, as the log tells it.
-    pub fn names(&self) -> Vec<String> {
+    pub fn names(&self, tls: bool) -> Vec<String> {
         self.listeners
             .iter()
-            .map(|listener| Listening(listener.address()).to_string())
+            .map(|listener| Listening(listener.address(), tls).to_string())
             .collect()
     }
 
@@ -128,14 +128,14 @@ impl Doors {
     }
 
     /// Address, kind and descriptor of every socket.
-    pub fn described(&self) -> Vec<(String, &'static str, i32)> {
+    pub fn described(&self, tls: bool) -> Vec<(String, &'static str, i32)> {
         let described = self.listeners.iter().flat_map(|listener| {
             let kind = match listener.address() {
                 Address::Inet(address) if address.is_ipv4() => "tcp",
                 Address::Inet(_) => "tcp6",
                 _ => "unix",
             };
-            let name = Listening(listener.address()).to_string();
+            let name = Listening(listener.address(), tls).to_string();
             listener
                 .fds()
                 .map(move |fd| (name.clone(), kind, fd.as_raw_fd()))

@@ -95,7 +95,7 @@ fn check_config_tells_by_its_exit_status() {
         (
             "app",
             "certfile = 'x.pem'",
-            "./gunicorn.conf.py: certfile is refused",
+            "certfile (--certfile) \"x.pem\": it cannot be read",
         ),
         (
             "app",

@@ -180,6 +180,27 @@ pub struct WorkerSettings {
     pub dogstatsd_tags: String,
     /// Where metrics can be read, if anywhere: workers count for them then.
     pub metrics_bind: Option<String>,
+    /// The certificate: a PEM file. With it connections are encrypted.
+    pub certfile: Option<String>,
+    /// Its private key; `None` for the same file.
+    pub keyfile: Option<String>,
+    /// Who signs certificates of clients.
+    pub ca_certs: Option<String>,
+    /// Whether clients need one: 0 for no, 1 for a good one or none, 2 for yes.
+    pub cert_reqs: u32,
+    /// `h1`, `h2`, the best first.
+    #[serde(deserialize_with = "words")]
+    pub http_protocols: Vec<String>,
+    /// HTTP/2 without TLS: `off`, `prior-knowledge`, `upgrade` or `both`.
+    pub http2_cleartext: String,
+    /// Requests of a connection of HTTP/2 at a time.
+    pub http2_max_concurrent_streams: u64,
+    /// Bytes of content under way per request.
+    pub http2_initial_window_size: u64,
+    /// Largest frame that is taken.
+    pub http2_max_frame_size: u64,
+    /// Largest head, in bytes; 0 for any (1 MiB then).
+    pub http2_max_header_list_size: u64,
 }
 
 impl WorkerSettings {
@@ -278,6 +299,16 @@ impl Default for WorkerSettings {
             statsd_prefix: String::new(),
             dogstatsd_tags: String::new(),
             metrics_bind: None,
+            certfile: None,
+            keyfile: None,
+            ca_certs: None,
+            cert_reqs: 0,
+            http_protocols: owned(&["h1"]),
+            http2_cleartext: "off".to_owned(),
+            http2_max_concurrent_streams: 100,
+            http2_initial_window_size: 65535,
+            http2_max_frame_size: 16384,
+            http2_max_header_list_size: 65536,
         }
     }
 }

@@ -11,7 +11,8 @@ use http_wire::fields::Fields;
 use http_wire::head::RequestHead;
 use proxy_core::body::Body;
 use proxy_core::server::{
-    Connection, Ending, Limits, Outcome, Refusal, Request, Response, Sent, Service, give_head_back,
+    Connection, Ending, Limits, Outcome, Refusal, Request, Response, Sent, Service, Trouble,
+    give_head_back,
 };
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -320,6 +321,17 @@ impl Service for AsgiService {
         let words = format!("Invalid request from ip={peer}: {text}");
         self.core.hooks.log(Level::Warning, &words);
         Some((error_page(status, &text).0, None))
+    }
+
+    fn trouble(&self, connection: &Connection, trouble: &Trouble) {
+        let level = if trouble.silent {
+            Level::Debug
+        } else {
+            Level::Info
+        };
+        let peer = peer_text(connection);
+        let words = format!("Connection from ip={peer}: {}", trouble.words);
+        self.core.hooks.log(level, &words);
     }
 
     fn sent(&self, record: Self::Record, sent: &Sent) {

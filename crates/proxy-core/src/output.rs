@@ -105,7 +105,7 @@ impl Output {
             let written = ready!(self.poll_write(cx, socket))?;
             self.advance(written);
         }
-        Poll::Ready(Ok(()))
+        socket.poll_flush(cx)
     }
 
     fn poll_write(&self, cx: &mut Context<'_>, socket: &Socket) -> Poll<io::Result<usize>> {

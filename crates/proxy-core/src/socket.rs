@@ -1,23 +1,33 @@
 //! A connected stream socket, non-blocking and registered with the runtime: what both sides of the engine read and write.
 //!
 //! Reading and writing take `&self`, so that the content of a request can be read while its response is written. Each
-//! direction remembers one waiting task. Knows nothing of HTTP. TLS will be a second kind of [`Socket`] behind the same
-//! methods; only [`Socket::can_sendfile`] will then answer differently.
+//! direction remembers one waiting task. Knows nothing of HTTP. A connection that is encrypted (`tls`) is one more field; those that
+//! are not pay a branch for it.
+
+mod plain;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "socket/no_tls.rs"]
+mod tls;
 
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
-use rustix::buffer::spare_capacity;
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// A connected TCP or unix stream socket.
+use plain::Plain;
+use tls::Session;
+#[cfg(feature = "tls")]
+pub use tls::TlsError;
+
+/// A connected TCP or unix stream socket, encrypted or not.
 pub struct Socket {
-    fd: AsyncFd<OwnedFd>,
+    plain: Plain,
+    tls: Option<Box<Session>>,
 }
 
 /// What is known about reading without having read.
@@ -45,127 +55,113 @@ impl Socket {
     /// What the operating system says to `epoll_ctl`.
     pub fn from_nonblocking(fd: OwnedFd) -> io::Result<Self> {
         Ok(Self {
-            fd: register(fd, Interest::READABLE | Interest::WRITABLE)?,
+            plain: Plain::from_nonblocking(fd)?,
+            tls: None,
         })
+    }
+
+    /// Has the client's handshake made: the connection is encrypted from here on. Waits as long as the client does.
+    ///
+    /// # Errors
+    /// [`TlsError`]; the client was told with an alert where that is possible.
+    #[cfg(feature = "tls")]
+    pub async fn accept_tls(
+        mut self,
+        config: std::sync::Arc<rustls::ServerConfig>,
+    ) -> Result<Self, TlsError> {
+        let session = Session::accept(&self.plain, config).await?;
+        self.tls = Some(Box::new(session));
+        Ok(self)
+    }
+
+    /// The protocol that was agreed on for what is inside (ALPN), where that is encrypted and anything was.
+    #[cfg(feature = "tls")]
+    pub fn protocol(&self) -> Option<Vec<u8>> {
+        self.tls.as_ref()?.protocol()
+    }
+
+    /// Whether the connection is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Looks at the bytes that would be read next, as they came, and leaves them there. Waits for more than the `seen` ones that
+    /// are known, or for the end; says how many there are.
+    pub(crate) fn poll_peek(
+        &self,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+        seen: usize,
+    ) -> Poll<io::Result<usize>> {
+        self.plain.poll_peek(cx, buf, seen)
     }
 
     /// Reads into the free capacity of `buf` (which must have some) and says how much came; 0 is the end.
     pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut Vec<u8>) -> Poll<io::Result<usize>> {
-        let room = buf.capacity() - buf.len();
-        self.poll_recv(cx, room, |fd| {
-            Ok(rustix::net::recv(fd, spare_capacity(buf), RecvFlags::empty())?.0)
-        })
+        match &self.tls {
+            None => self.plain.poll_read(cx, buf),
+            Some(tls) => tls.poll_read(&self.plain, cx, buf),
+        }
     }
 
     /// Reads over `buf` and says how much came; 0 is the end.
     pub fn poll_read_slice(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.poll_recv(cx, buf.len(), |fd| {
-            Ok(rustix::net::recv(fd, &mut *buf, RecvFlags::empty())?.0)
-        })
-    }
-
-    fn poll_recv(
-        &self,
-        cx: &mut Context<'_>,
-        room: usize,
-        mut recv: impl FnMut(BorrowedFd<'_>) -> Result<usize, Errno>,
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            let mut guard = ready!(self.fd.poll_read_ready(cx))?;
-            match recv(self.fd.as_fd()) {
-                Ok(read) => {
-                    // A short read emptied the socket: epoll will tell of more, no second read is needed to learn that.
-                    if read > 0 && read < room {
-                        guard.clear_ready();
-                    }
-                    return Poll::Ready(Ok(read));
-                }
-                Err(Errno::AGAIN) => guard.clear_ready(),
-                Err(Errno::INTR) => {}
-                Err(error) => return Poll::Ready(Err(error.into())),
-            }
+        match &self.tls {
+            None => self.plain.poll_read_slice(cx, buf),
+            Some(tls) => tls.poll_read_slice(&self.plain, cx, buf),
         }
     }
 
     /// Waits until reading would tell something.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readable>> {
-        let guard = ready!(self.fd.poll_read_ready(cx))?;
-        let closed = guard.ready().is_read_closed();
-        Poll::Ready(Ok(if closed {
-            Readable::PeerClosed
-        } else {
-            Readable::Bytes
-        }))
+        match &self.tls {
+            None => self.plain.poll_readable(cx),
+            Some(tls) => tls.poll_readable(&self.plain, cx),
+        }
     }
 
     /// Whether there is nothing to read and the peer has not closed: how an idle connection should be.
     pub fn is_quiet(&self) -> bool {
-        let mut byte = [0];
-        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        matches!(
-            rustix::net::recv(&self.fd, &mut byte, flags),
-            Err(Errno::AGAIN)
-        )
+        self.plain.is_quiet() && self.tls.as_ref().is_none_or(|tls| tls.is_quiet())
     }
 
     /// Ready when an idle connection is not [quiet](Self::is_quiet) any more: the peer closed it, or sent what nobody asked for.
     pub fn poll_disturbed(&self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let Ok(mut guard) = ready!(self.fd.poll_read_ready(cx)) else {
-                return Poll::Ready(());
-            };
-            if guard.ready().is_read_closed() || !self.is_quiet() {
-                return Poll::Ready(());
-            }
-            guard.clear_ready();
-        }
+        self.plain.poll_disturbed(cx)
     }
 
     /// Waits for the end of a `connect` that was begun.
     pub fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.fd.poll_write_ready(cx))?.retain_ready();
-        Poll::Ready(rustix::net::sockopt::socket_error(&self.fd)?.map_err(io::Error::from))
+        self.plain.poll_connected(cx)
     }
 
-    /// Writes from the start of `parts` and says how much went.
+    /// Writes from the start of `parts` and says how much went, or will go: [`Socket::poll_flush`] knows.
     pub fn poll_write(
         &self,
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let flags = SendFlags::NOSIGNAL;
-        let wanted: usize = parts.iter().map(|part| part.len()).sum();
-        loop {
-            let mut guard = ready!(self.fd.poll_write_ready(cx))?;
-            let result = match parts {
-                [one] => rustix::net::send(&self.fd, one, flags),
-                _ => rustix::net::sendmsg(
-                    &self.fd,
-                    parts,
-                    &mut SendAncillaryBuffer::default(),
-                    flags,
-                ),
-            };
-            match result {
-                Ok(written) => {
-                    if written < wanted {
-                        guard.clear_ready();
-                    }
-                    return Poll::Ready(Ok(written));
-                }
-                Err(Errno::AGAIN) => guard.clear_ready(),
-                Err(Errno::INTR) => {}
-                Err(error) => return Poll::Ready(Err(error.into())),
-            }
+        match &self.tls {
+            None => self.plain.poll_write(cx, parts),
+            Some(tls) => tls.poll_write(&self.plain, cx, parts),
+        }
+    }
+
+    /// Waits until everything that was written has gone; at once where nothing is encrypted.
+    pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.tls {
+            None => Poll::Ready(Ok(())),
+            Some(tls) => tls.poll_flush(&self.plain, cx),
         }
     }
 
     /// Whether [`Socket::poll_sendfile`] can be used: the bytes of the connection are the bytes of the file.
     pub fn can_sendfile(&self) -> bool {
-        true
+        self.tls.is_none()
     }
 
-    /// Sends up to `count` bytes of `file` from `offset` and says how much went; 0 is the end of the file.
+    /// Sends up to `count` bytes of `file` from `offset` and says how much went; 0 is the end of the file. Fails where
+    /// [`Socket::can_sendfile`] is false.
     pub fn poll_sendfile(
         &self,
         cx: &mut Context<'_>,
@@ -173,31 +169,37 @@ impl Socket {
         offset: u64,
         count: usize,
     ) -> Poll<io::Result<usize>> {
-        loop {
-            let mut guard = ready!(self.fd.poll_write_ready(cx))?;
-            let mut position = offset;
-            match rustix::fs::sendfile(&self.fd, file, Some(&mut position), count) {
-                Ok(sent) => return Poll::Ready(Ok(sent)),
-                Err(Errno::AGAIN) => guard.clear_ready(),
-                Err(Errno::INTR) => {}
-                Err(error) => return Poll::Ready(Err(error.into())),
-            }
+        if self.tls.is_some() {
+            return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
         }
+        self.plain.poll_sendfile(cx, file, offset, count)
     }
 
     /// Closes a direction; an error (the peer was faster) does not matter to anybody.
     pub fn shutdown(&self, how: Shutdown) {
-        let how = match how {
-            Shutdown::Read => rustix::net::Shutdown::Read,
-            Shutdown::Write => rustix::net::Shutdown::Write,
-            Shutdown::Both => rustix::net::Shutdown::Both,
-        };
-        let _ = rustix::net::shutdown(&self.fd, how);
+        if let Some(tls) = &self.tls
+            && how != Shutdown::Read
+        {
+            tls.close(&self.plain);
+        }
+        self.plain.shutdown(how);
     }
 
-    /// Makes the close that follows a reset (RST), which throws away what is unsent. Nothing on unix sockets.
+    /// Makes the close that follows a reset (RST), which throws away what is unsent. Nothing on unix sockets. An encrypted
+    /// connection then ends without saying that this is its end.
     pub fn reset_on_close(&self) {
-        let _ = rustix::net::sockopt::set_socket_linger(&self.fd, Some(std::time::Duration::ZERO));
+        if let Some(tls) = &self.tls {
+            tls.break_off();
+        }
+        self.plain.reset_on_close();
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if let Some(tls) = &self.tls {
+            tls.close(&self.plain);
+        }
     }
 }
 
@@ -212,12 +214,15 @@ pub(crate) fn register(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<Ow
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.plain.as_fd()
     }
 }
 
 impl std::fmt::Debug for Socket {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Socket").field(self.fd.get_ref()).finish()
+        f.debug_struct("Socket")
+            .field("fd", &self.plain.as_fd())
+            .field("encrypted", &self.is_encrypted())
+            .finish()
     }
 }

@@ -13,7 +13,7 @@ use http_wire::head::RequestHead;
 use proxy_core::body::{Body, BodyError};
 use proxy_core::server::{
     Connection, ContentError, Ending, Interim, Limits, Outcome, Refusal, Request, Response, Sent,
-    Service, give_head_back,
+    Service, Trouble, give_head_back,
 };
 use pyo3::prelude::*;
 use tokio::sync::oneshot;
@@ -399,6 +399,17 @@ impl Service for WsgiService {
             &format!("Invalid request from ip={peer}: {text}"),
         );
         Some((page::error(status, &text).0, None))
+    }
+
+    fn trouble(&self, connection: &Connection, trouble: &Trouble) {
+        let level = if trouble.silent {
+            Level::Debug
+        } else {
+            Level::Info
+        };
+        let peer = page::peer_text(connection);
+        let words = format!("Connection from ip={peer}: {}", trouble.words);
+        self.core.hooks.log(level, &words);
     }
 
     fn sent(&self, record: Self::Record, sent: &Sent) {

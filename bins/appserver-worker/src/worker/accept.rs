@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::place::{Application, Place};
 use crate::peers::{Open, Peers};
-use crate::signals;
+use crate::{protocols, signals};
 
 /// How long a connection may wait for another worker while this one makes a long response.
 const DEFERENCE: Duration = Duration::from_millis(50);
@@ -31,6 +31,7 @@ pub(super) async fn accept<A: Application>(
     peers: Arc<Peers>,
     here: Place,
 ) {
+    let protocols = protocols::settled();
     let mut more = 0;
     loop {
         service.ready(DEFERENCE).await;
@@ -49,10 +50,17 @@ pub(super) async fn accept<A: Application>(
         };
         board.lane(0).add(Counter::Accepts, 1);
         // The address that was asked for, not the one that the connection came to: what gunicorn shows.
-        let connection = Arc::new(Connection::new(peer, listener.local().clone(), false));
-        let served = serve_connection(socket, connection, service.clone(), &drain);
+        let tls = protocols.tls.is_some();
+        let connection = Arc::new(Connection::new(peer, listener.local().clone(), tls));
         let others = peers.open();
-        here.serve(hold(served, place, peers.opened()));
+        let open = peers.opened();
+        if protocols.is_plain() {
+            let served = serve_connection(socket, connection, service.clone(), &drain);
+            here.serve(hold(served, place, open));
+        } else {
+            let served = protocols.serve(socket, connection, service.clone(), &drain);
+            here.serve(hold(served, place, open));
+        }
         if more == 0 {
             here.step_aside().await;
             more = others / 2;

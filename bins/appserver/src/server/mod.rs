@@ -220,7 +220,9 @@ impl Server {
 
     /// Address, kind and descriptor of each.
     pub(crate) fn listener_names(&self) -> Vec<(String, &'static str, i32)> {
-        self.doors.described()
+        let newest = self.releases.values().next_back();
+        let tls = newest.is_some_and(|release| release.resolved.is_encrypted());
+        self.doors.described(tls)
     }
 
     /// The settings of the current release, by name.

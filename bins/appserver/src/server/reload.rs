@@ -239,9 +239,11 @@ impl Server {
     /// The new workers are ready, the old ones go.
     pub(super) fn reloaded(&mut self, generation: Generation, workers: usize) {
         if let Some((_, staged)) = self.reload.staged.take() {
-            let before = self.doors.names();
+            let release = self.releases.get(&generation);
+            let tls = release.is_some_and(|release| release.resolved.is_encrypted());
+            let before = self.doors.names(tls);
             self.doors.commit(staged);
-            let names = self.doors.names();
+            let names = self.doors.names(tls);
             if names != before {
                 self.log.info(format_args!(
                     "Listening at: {} ({})",

@@ -236,6 +236,7 @@ impl Resolved {
     ) -> Result<(), Fault> {
         self.worker_class()?;
         self.asgi_beside()?;
+        self.http2()?;
         for pair in self.list("raw_env") {
             if pair.split_once('=').is_none_or(|(name, _)| name.is_empty()) {
                 return Err(Fault::new(format!(
@@ -249,6 +250,29 @@ impl Resolved {
             .map(str::to_owned)
             .or_else(|| self.text("wsgi_app").map(str::to_owned));
         self.application = named.unwrap_or_default();
+        Ok(())
+    }
+
+    /// What only makes sense with HTTP/2, or only without.
+    fn http2(&mut self) -> Result<(), Fault> {
+        let cleartext = self.text("http2_cleartext").unwrap_or("off");
+        if matches!(cleartext, "upgrade" | "both") {
+            return Err(Fault::new(format!(
+                "http2_cleartext (--http2-cleartext) \"{cleartext}\" is refused: an upgrade to h2c is not made (RFC 9113 has given it \
+                 up); use prior-knowledge, which proxies speak, or TLS"
+            )));
+        }
+        let off = cleartext == "off";
+        let named = self.list("http_protocols");
+        let speaks = named
+            .iter()
+            .any(|name| name.trim().eq_ignore_ascii_case("h2"));
+        if speaks && off && !self.is_encrypted() {
+            self.notes.push(
+                "http_protocols includes h2, but there is no TLS (certfile) and http2_cleartext is off: HTTP/2 will never be spoken"
+                    .to_owned(),
+            );
+        }
         Ok(())
     }
 
@@ -343,6 +367,11 @@ impl Resolved {
             .get(name)
             .and_then(Value::as_bool)
             .unwrap_or(false)
+    }
+
+    /// Is TLS spoken?
+    pub fn is_encrypted(&self) -> bool {
+        self.text("certfile").or(self.text("keyfile")).is_some()
     }
 
     /// A setting that is a user or a group.
@@ -513,13 +542,13 @@ mod tests {
     #[test]
     fn every_fault_is_told_with_its_place() {
         let words = faults(&[
-            file(json!({"workers": "many", "certfile": "x.pem", "bind": 8000})),
+            file(json!({"workers": "many", "paste": "y.ini", "bind": 8000})),
             place(Source::CommandLine, json!({"paste": "x.ini"})),
         ]);
         for part in [
             "Invalid value for workers: many\n\nError: gunicorn.conf.py: workers takes a whole number from 0, got 'many'",
             "Invalid value for bind: 8000",
-            "gunicorn.conf.py: certfile is refused: TLS ends",
+            "gunicorn.conf.py: paste is refused: PasteDeploy files",
             "command line: --paste/--paster is refused: PasteDeploy files are not read",
         ] {
             assert!(words.contains(part), "{part:?} is not in {words}");
@@ -532,7 +561,7 @@ mod tests {
             &environment(&[]),
             None,
             &[file(
-                json!({"spew": false, "keyfile": null, "proxy_protocol": false}),
+                json!({"spew": false, "dirty_workers": 0, "proxy_protocol": false}),
             )],
         );
         assert_eq!(found.unwrap().application, "");

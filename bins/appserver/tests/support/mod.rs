@@ -13,6 +13,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use testkit::http::{Client, Response};
 use testkit::{Address, Child, Deadline, StopFlag, TempPrefix};
 
+pub mod tls;
+
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_appserver");
 /// Longer than anything takes, even when the machine is busy.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -104,6 +104,12 @@ impl Tunnel {
             }
         }
         let left = state.out.len() - state.written;
+        if left == 0 && result.is_ok() {
+            match self.socket.poll_flush(cx) {
+                Poll::Ready(flushed) => result = flushed,
+                Poll::Pending => pending = true,
+            }
+        }
         if left == 0 {
             state.out.clear();
             state.written = 0;

@@ -4,6 +4,7 @@
 //! order (RFC 9112 §9.3.2). The head and the first content bytes of a response leave in one `writev`.
 //!
 //! - [`Listener`] accepts; [`serve_connection`] serves what it accepted; [`Drain`] ends all of it well.
+//! - With the features `tls` and `http2`, `Protocols` serves connections that are encrypted or speak HTTP/2.
 //! - [`Service`] answers a [`Request`] with a [`Response`].
 //!
 //! A request without content leaves the connection's read half with the connection. A request with content lends it to
@@ -16,7 +17,11 @@ mod drain;
 mod heads;
 mod http1;
 mod listener;
+#[cfg(feature = "tls")]
+mod protocols;
 mod service;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod upgraded;
 
 pub use connection::{Address, Connection, Interim};
@@ -25,8 +30,11 @@ pub use drain::{Drain, Watch};
 pub use heads::give_head_back;
 pub use http1::serve_connection;
 pub use listener::{Accepted, Listener};
+#[cfg(feature = "tls")]
+pub use protocols::Protocols;
 pub use service::{
-    Ending, Limits, Outcome, Refusal, Request, Response, Sent, Service, TunnelEnd, UpgradeFn,
+    Ending, Limits, Outcome, Refusal, Request, Response, Sent, Service, Trouble, TunnelEnd,
+    UpgradeFn,
 };
 pub use upgraded::Upgraded;
 

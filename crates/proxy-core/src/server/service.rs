@@ -39,6 +39,19 @@ pub trait Service: Send + Sync + 'static {
 
     /// Called once for each record, when its response has been sent or could not be.
     fn sent(&self, record: Self::Record, sent: &Sent);
+
+    /// Called when a connection came to a bad end that no request tells of: a handshake that failed, a protocol that was broken,
+    /// a limit that was passed. For the log; by default nobody is told.
+    fn trouble(&self, _connection: &Connection, _trouble: &Trouble) {}
+}
+
+/// See [`Service::trouble`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What happened.
+    pub words: String,
+    /// Whether it is nothing but a client that went away.
+    pub silent: bool,
 }
 
 /// A request as it is handed to a [`Service`].

@@ -72,6 +72,6 @@ pub(super) const HOOKS: Section = Section {
             Preset::Nothing,
             "ssl_context(config, default_factory): gives Python's SSLContext.",
         )
-        .refused("TLS ends in front of this server; use edge or another proxy"),
+        .refused("connections are not made by Python's ssl module; certfile, keyfile, ca_certs and cert_reqs say what TLS needs"),
     ],
 };

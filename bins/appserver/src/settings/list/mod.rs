@@ -6,6 +6,7 @@ mod hooks;
 mod logging;
 mod other;
 mod process;
+mod protocols;
 mod requests;
 mod watching;
 mod workers;
@@ -33,8 +34,8 @@ pub(crate) const SECTIONS: &[Section] = &[
     watching::WATCHING,
     development::DEVELOPMENT,
     hooks::HOOKS,
-    other::TLS,
-    other::HTTP2,
+    protocols::TLS,
+    protocols::HTTP2,
     other::ASGI,
     other::ELSEWHERE,
 ];

@@ -1,10 +1,7 @@
 //! What is not there yet, belongs elsewhere, or means nothing here.
 
-use super::{Kind, Preset, Section, Setting, in_file, setting, switch};
+use super::{Kind, Preset, Section, Setting, in_file, setting};
 
-const NO_TLS: &str =
-    "TLS ends in front of this server; put edge or another proxy there, and leave the setting out";
-const NO_HTTP2: &str = "HTTP/2 ends in front of this server; put edge or another proxy there, and leave the setting out";
 const NO_DIRTY: &str =
     "there is no second pool of processes; give slow jobs to a queue such as Celery or RQ";
 const NO_PASTE: &str = "PasteDeploy files are not read; name the application as module:name";
@@ -33,107 +30,6 @@ const fn text(
 ) -> Setting {
     setting(name, flags, metavar, Kind::Text, Preset::Nothing, doc)
 }
-
-pub(super) const TLS: Section = Section {
-    title: "TLS",
-    settings: &[
-        text("keyfile", &["--keyfile"], "FILE", "The private key.").refused(NO_TLS),
-        text("certfile", &["--certfile"], "FILE", "The certificate.").refused(NO_TLS),
-        setting(
-            "ssl_version",
-            &["--ssl-version"],
-            "SSL_VERSION",
-            Kind::Any,
-            Preset::Number(2),
-            "The version of TLS; without effect in gunicorn since version 21.",
-        )
-        .warned("ssl_version has no effect, in gunicorn neither; leave it out"),
-        setting(
-            "cert_reqs",
-            &["--cert-reqs"],
-            "CERT_REQS",
-            Kind::Any,
-            Preset::Number(0),
-            "Are client certificates asked for?",
-        )
-        .refused(NO_TLS),
-        text(
-            "ca_certs",
-            &["--ca-certs"],
-            "FILE",
-            "Who signs client certificates.",
-        )
-        .refused(NO_TLS),
-        setting(
-            "suppress_ragged_eofs",
-            &["--suppress-ragged-eofs"],
-            "",
-            Kind::Switch,
-            Preset::Bool(true),
-            "Be quiet about TLS connections that end suddenly.",
-        )
-        .accepted("there are no TLS connections"),
-        switch(
-            "do_handshake_on_connect",
-            &["--do-handshake-on-connect"],
-            "When TLS begins.",
-        )
-        .accepted("there are no TLS connections"),
-        text("ciphers", &["--ciphers"], "CIPHERS", "The ciphers of TLS.").refused(NO_TLS),
-    ],
-};
-
-pub(super) const HTTP2: Section = Section {
-    title: "HTTP/2",
-    settings: &[
-        setting(
-            "http_protocols",
-            &["--http-protocols"],
-            "STRING",
-            Kind::Words,
-            Preset::List(&["h1"]),
-            "The versions of HTTP.",
-        )
-        .refused(NO_HTTP2),
-        setting(
-            "http2_cleartext",
-            &["--http2-cleartext"],
-            "MODE",
-            Kind::OptionalChoice(&["both", "off", "prior-knowledge", "upgrade"]),
-            Preset::Text("off"),
-            "HTTP/2 without TLS.",
-        )
-        .refused(NO_HTTP2),
-        number(
-            "http2_max_concurrent_streams",
-            &["--http2-max-concurrent-streams"],
-            100,
-            "A setting of HTTP/2.",
-        )
-        .refused(NO_HTTP2),
-        number(
-            "http2_initial_window_size",
-            &["--http2-initial-window-size"],
-            65535,
-            "A setting of HTTP/2.",
-        )
-        .refused(NO_HTTP2),
-        number(
-            "http2_max_frame_size",
-            &["--http2-max-frame-size"],
-            16384,
-            "A setting of HTTP/2.",
-        )
-        .refused(NO_HTTP2),
-        number(
-            "http2_max_header_list_size",
-            &["--http2-max-header-list-size"],
-            65536,
-            "A setting of HTTP/2.",
-        )
-        .refused(NO_HTTP2),
-    ],
-};
 
 pub(super) const ASGI: Section = Section {
     title: "ASGI",
