@@ -9,6 +9,7 @@ use wsgi_bridge::shared::Policy;
 use wsgi_bridge::{Facts, Hooks};
 
 use crate::awaitable::Done;
+use crate::buffers::Buffers;
 use crate::home::Home;
 use crate::scope::Scopes;
 use crate::settings::Settings;
@@ -26,6 +27,8 @@ pub(crate) struct Core {
     pub home: Arc<Home>,
     pub tasks: Tasks,
     pub done: Py<Done>,
+    /// Of WebSockets.
+    pub buffers: Buffers,
     /// What is raised by a `send()` that nobody will ever get.
     pub disconnected: Py<PyAny>,
     scopes: Mutex<Scopes>,
@@ -56,6 +59,7 @@ impl Core {
         Ok(Self {
             application,
             policy: Policy::new(&settings.http),
+            buffers: Buffers::default(),
             deflate: Mutex::default(),
             sessions: Mutex::default(),
             scopes: Mutex::new(Scopes::new(py, &settings, state)?),

@@ -16,6 +16,7 @@
 
 mod awaitable;
 mod beside;
+mod buffers;
 mod call;
 mod core;
 mod exchange;

@@ -71,6 +71,8 @@ pub(crate) struct Decoder {
 /// Longest head: two bytes, eight of length, four of mask.
 const HEAD_MAX: usize = 14;
 const CONTROL_MAX: u64 = 125;
+/// Room is made for so many bytes of a frame that have not come yet.
+const AHEAD: usize = 16 << 10;
 
 impl Decoder {
     pub fn new(limit_bytes: usize, deflate: bool) -> Self {
@@ -108,6 +110,10 @@ impl Decoder {
                 &mut self.content
             };
             let from = target.len();
+            if now < left_in_memory(left) {
+                // More of this frame follows; but a head alone must not cost memory.
+                target.reserve(left_in_memory(left));
+            }
             target.extend_from_slice(piece);
             unmask(&mut target[from..], head.mask, done as usize);
             let done = done + now as u64;
@@ -206,6 +212,11 @@ impl Decoder {
             }
         }))
     }
+}
+
+/// How much of what is left of a frame room is made for at once.
+fn left_in_memory(left: u64) -> usize {
+    usize::try_from(left).unwrap_or(usize::MAX).min(AHEAD)
 }
 
 fn is_control(opcode: Opcode) -> bool {

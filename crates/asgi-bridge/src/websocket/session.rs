@@ -229,6 +229,9 @@ impl Session {
             .deflate
             .filter(|_| content.len() >= WORTH_BYTES)
             .and_then(|agreed| self.core.deflate().pack(agreed, content));
+        if state.out.capacity() == 0 {
+            state.out = self.core.buffers.take();
+        }
         match packed {
             Some(packed) => encode(opcode, true, &packed, &mut state.out),
             None => encode(opcode, false, content, &mut state.out),

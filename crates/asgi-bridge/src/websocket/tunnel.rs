@@ -20,7 +20,6 @@ use crate::outgoing::HIGH_BYTES;
 const LOW_BYTES: usize = 16 << 10;
 /// How long a client may take to answer a close frame; gunicorn gives it as long.
 const CLOSING: Duration = Duration::from_secs(5);
-const READ: usize = 16 << 10;
 
 /// A session whose answer is on its way; the client is lost when this is dropped before its connection was handed over.
 pub(crate) struct Opening(pub Option<Arc<Session>>);
@@ -50,7 +49,6 @@ struct Tunnel {
     decoder: Decoder,
     /// What was read ahead.
     ahead: Bytes,
-    buffer: Vec<u8>,
     sent_bytes: u64,
     received_bytes: u64,
     /// When the next ping is due, an answer is late, or a close has taken too long.
@@ -73,7 +71,6 @@ impl Tunnel {
             socket,
             decoder,
             ahead,
-            buffer: Vec::new(),
             sent_bytes: 0,
             received_bytes: 0,
             closing: false,
@@ -111,11 +108,11 @@ impl Tunnel {
             }
         }
         if left == 0 {
-            state.out.clear();
             state.written = 0;
-            if state.out.capacity() > HIGH_BYTES {
-                state.out = Vec::new();
-            }
+            self.session
+                .core
+                .buffers
+                .give(std::mem::take(&mut state.out));
         } else if state.written > HIGH_BYTES {
             let written = std::mem::take(&mut state.written);
             state.out.drain(..written);
@@ -149,18 +146,17 @@ impl Tunnel {
                     return Poll::Pending;
                 }
             }
-            let mut buffer = std::mem::take(&mut self.buffer);
-            buffer.clear();
-            buffer.reserve(READ);
+            let mut buffer = self.session.core.buffers.take();
             let read = self.socket.poll_read(cx, &mut buffer);
             if let Poll::Ready(Ok(1..)) = read {
                 self.received_bytes += buffer.len() as u64;
                 self.hear(&buffer);
-                self.buffer = buffer;
-                continue;
             }
             // Nothing is held while nothing comes.
-            ready!(read).ok();
+            self.session.core.buffers.give(buffer);
+            if let Ok(1..) = ready!(read) {
+                continue;
+            }
             return Poll::Ready(());
         }
     }
