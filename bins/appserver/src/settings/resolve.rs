@@ -144,7 +144,8 @@ pub(crate) fn resolve(
             }
         }
     }
-    faults.extend(found.finish(environment, application).err());
+    let finished = found.finish(environment, application);
+    faults.extend(finished.err().map(|fault| found.located(fault)));
     if faults.is_empty() {
         Ok(found)
     } else {
@@ -296,8 +297,7 @@ impl Resolved {
             | "uvicorn_worker.UvicornH11Worker" => &class,
             other => {
                 return Err(Fault::new(format!(
-                    "{}worker_class (-k) \"{other}\" is refused: {}",
-                    self.origin("worker_class"),
+                    "worker_class (-k) \"{other}\" is refused: {}",
                     no_class(other)
                 )));
             }
@@ -322,9 +322,8 @@ impl Resolved {
             self.set("asgi_app", Value::Null);
             return match paths.first() {
                 Some(path) => Err(Fault::new(format!(
-                    "{}asgi_paths (--asgi-path) has '{path}', but there is no ASGI application for it: name one with asgi_app (--asgi), \
-                     or leave it out",
-                    self.origin("asgi_paths")
+                    "asgi_paths (--asgi-path) has '{path}', but there is no ASGI application for it: name one with asgi_app (--asgi), \
+                     or leave it out"
                 ))),
                 None => Ok(()),
             };
@@ -332,15 +331,13 @@ impl Resolved {
         let class = self.text("worker_class").unwrap_or_default();
         if class == "asgi" || class.starts_with("uvicorn") {
             return Err(Fault::new(format!(
-                "{}asgi_app (--asgi) is '{beside}', but with worker_class (-k) {class} the one application is an ASGI one already: leave \
-                 --asgi out, or leave -k out and name the WSGI application",
-                self.origin("asgi_app")
+                "asgi_app (--asgi) is '{beside}', but with worker_class (-k) {class} the one application is an ASGI one already: leave \
+                 --asgi out, or leave -k out and name the WSGI application"
             )));
         }
         match paths.iter().find(|path| !path.starts_with('/')) {
             Some(path) => Err(Fault::new(format!(
-                "{}asgi_paths (--asgi-path) has '{path}', which no path begins with: paths begin with /",
-                self.origin("asgi_paths")
+                "asgi_paths (--asgi-path) has '{path}', which no path begins with: paths begin with /"
             ))),
             None => Ok(()),
         }
@@ -351,6 +348,13 @@ impl Resolved {
         self.origins
             .get(name)
             .map_or_else(String::new, |origin| format!("{origin}: "))
+    }
+
+    /// A fault whose message begins with the name of a setting, behind the place where that was written.
+    fn located(&self, fault: Fault) -> Fault {
+        let name = fault.message.split(' ').next().unwrap_or_default();
+        let message = self.origin(name) + &fault.message;
+        Fault { message, ..fault }
     }
 
     /// Where the setting was written that a message is about: the one with the longest name in it.
