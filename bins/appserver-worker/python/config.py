@@ -5,7 +5,8 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
-import traceback
+
+from viaduct_worker import places
 
 
 class Failure(Exception):
@@ -29,32 +30,56 @@ DEFAULT_FILE = "gunicorn.conf.py"
 
 
 def read(location, names, hooks):
-    """Runs the file or module at `location`; gives where it was, what it sets, and its raw values by name."""
+    """Runs the file or module at `location`; gives where it was, what it sets, its raw values and their places by name."""
     directory = os.getcwd()
     if directory not in sys.path:
         sys.path.insert(0, directory)
     if location is None:
         if not os.path.exists(DEFAULT_FILE):
-            return None, {}, {}
+            return None, {}, {}, {}
         location = "./" + DEFAULT_FILE
-    module = run(location)
+    module, shown = run(location)
     raw = {name: module[name] for name in names if name in module}
     values = {name: describe(value, name in hooks) for name, value in raw.items()}
-    return location, values, raw
+    lines = places.of_values(module.get("__file__") or "", raw)
+    return location, values, raw, {name: "%s:%d" % (shown, line) for name, line in lines.items()}
 
 
 def run(location):
+    """The module's names, and the file as messages show it."""
+    path = location
     try:
         if location.startswith("python:"):
-            return vars(importlib.import_module(location[len("python:") :]))
+            path = source_of(location[len("python:") :])
+            return vars(importlib.import_module(location[len("python:") :])), path
         path = location[len("file:") :] if location.startswith("file:") else location
         if not os.path.exists(path):
             raise Failure("config", "%r doesn't exist" % path)
-        return run_file(path)
+        return run_file(path), path
     except Failure:
         raise
-    except BaseException:
-        raise Failure("config", "Failed to read config file: %s" % location, traceback.format_exc()) from None
+    except BaseException as error:
+        place = places.of_error(path, error)
+        what = words(path, place, error) if place else location
+        if place and location != path:
+            what = "%s: %s" % (location, what)
+        raise Failure("config", "Failed to read config file: " + what, places.trimmed(path, error)) from None
+
+
+def source_of(module):
+    try:
+        return importlib.util.find_spec(module).origin or module
+    except Exception:
+        return module
+
+
+def words(path, place, error):
+    """`file:line: what is wrong`, one line."""
+    line, column, elsewhere = place
+    text = (error.msg if isinstance(error, SyntaxError) else str(error)).partition("\n")[0]
+    where = "%s:%d%s" % (path, line, ":%d" % column if column else "")
+    what = type(error).__name__ + (": " + text if text else "")
+    return "%s: %s%s" % (where, what, " (raised in %s)" % elsewhere if elsewhere else "")
 
 
 def run_file(path):
@@ -112,17 +137,17 @@ def short_repr(value):
         return "<%s>" % type(value).__name__
 
 
-def resolve_hooks(raw, arities):
+def resolve_hooks(raw, arities, found):
     """The hooks of the file as functions, each checked to take its arguments; what is not in the file does nothing."""
     hooks = {name: (lambda *arguments: None) for name in arities}
     for name, arity in arities.items():
         value = raw.get(name)
         if value is not None:
-            hooks[name] = hook(name, value, arity)
+            hooks[name] = hook(name, value, arity, found.get(name))
     return hooks
 
 
-def hook(name, value, arity):
+def hook(name, value, arity, place):
     invalid = "Invalid value for %s: %s" % (name, short_repr(value))
     try:
         function = named(value.strip()) if isinstance(value, str) else value
@@ -130,7 +155,8 @@ def hook(name, value, arity):
             raise TypeError("Value is not callable: %s" % short_repr(value))
         return adapted(name, function, arity)
     except Exception as error:
-        raise Failure("settle", "%s\nError: %s" % (invalid, error)) from None
+        where = "%s: %s: " % (place, name) if place else ""
+        raise Failure("settle", "%s\nError: %s%s" % (invalid, where, error)) from None
 
 
 def named(path):

@@ -22,6 +22,8 @@ class State:
     """What the orders so far have made."""
 
     raw = {}
+    # `file:line` of the values in it.
+    places = {}
     cfg = server = uri = application = beside = worker = watcher = None
     # Python's logging writes the lines of requests.
     logs_requests = False
@@ -56,14 +58,14 @@ def handle(text):
 
 
 def read_config(order):
-    location, values, State.raw = read(order["location"], order["names"], order["hooks"])
-    return {"answer": "config", "location": location, "values": values}
+    location, values, State.raw, State.places = read(order["location"], order["names"], order["hooks"])
+    return {"answer": "config", "location": location, "values": values, "places": State.places}
 
 
 def settle(order):
     settings = order["settings"]
     try:
-        hooks = resolve_hooks(State.raw, dict(native.HOOKS))
+        hooks = resolve_hooks(State.raw, dict(native.HOOKS), State.places)
         State.uri = order["application"]
         State.cfg = cfg = Config(objects(settings), hooks, State.uri)
         os.environ.update(cfg.env)

@@ -13,7 +13,12 @@ use crate::reports::Reports;
 use crate::{logs, native, peers, protocols, worker};
 
 /// The Python side, in the order in which its parts need each other.
-const PARTS: [(&std::ffi::CStr, &std::ffi::CStr, &str); 6] = [
+const PARTS: [(&std::ffi::CStr, &std::ffi::CStr, &str); 7] = [
+    (
+        c"viaduct_worker.places",
+        c"viaduct_worker/places.py",
+        include_str!("../python/places.py"),
+    ),
     (
         c"viaduct_worker.config",
         c"viaduct_worker/config.py",

@@ -56,7 +56,10 @@ post_fork = 'os.path.join'
         "logger_class",
         "timeout",
     ];
-    let FromTemplate::Config { location, values } = master.read_config(None, &names) else {
+    let FromTemplate::Config {
+        location, values, ..
+    } = master.read_config(None, &names)
+    else {
         panic!("is read")
     };
     assert_eq!(location.as_deref(), Some("./gunicorn.conf.py"));
@@ -107,37 +110,126 @@ fn files_and_modules_are_found_by_name_and_none_is_no_fault() {
         master.read_config(None, &["workers"]),
         FromTemplate::Config {
             location: None,
-            values: BTreeMap::new()
+            values: BTreeMap::new(),
+            places: BTreeMap::new()
         }
     );
 }
 
 #[test]
-fn a_broken_configuration_file_is_told_with_its_traceback() {
+fn values_have_their_lines() {
+    let conf = "
+import os
+workers, threads = 2, 4
+if os.environ.get('NO_SUCH_VARIABLE'):
+    timeout = 10
+else:
+    timeout = 20
+if not os.environ.get('NO_SUCH_VARIABLE'):
+    keepalive = 5
+else:
+    keepalive = 7
+bind: str = 'a'
+def post_fork(server, worker):
+    chdir = 'not the setting'
+for backlog in range(3):
+    pass
+with open(os.devnull) as errorlog:
+    pass
+globals()['umask'] = 3
+loglevel = (proc_name := 'info')
+max_requests = 1
+max_requests += 1
+";
+    let names = [
+        "workers",
+        "threads",
+        "timeout",
+        "keepalive",
+        "bind",
+        "post_fork",
+        "chdir",
+        "backlog",
+        "errorlog",
+        "umask",
+        "loglevel",
+        "proc_name",
+        "max_requests",
+    ];
+    let mut master = Master::start(&[("gunicorn.conf.py", conf)]);
+    let FromTemplate::Config { places, .. } = master.read_config(None, &names) else {
+        panic!("is read")
+    };
+    let lines: BTreeMap<_, _> = places
+        .iter()
+        .map(|(name, place)| {
+            let line = place.strip_prefix("./gunicorn.conf.py:").unwrap();
+            (name.as_str(), line.parse::<u32>().unwrap())
+        })
+        .collect();
+    let expected = [
+        ("workers", 3),
+        ("threads", 3),
+        ("timeout", 7),
+        ("keepalive", 9),
+        ("bind", 12),
+        ("post_fork", 13),
+        ("backlog", 15),
+        ("errorlog", 17),
+        ("loglevel", 20),
+        ("proc_name", 20),
+        ("max_requests", 22),
+    ];
+    assert_eq!(lines, BTreeMap::from(expected));
+}
+
+#[test]
+fn a_broken_configuration_file_is_told_with_its_line_and_traceback() {
     let mut master = Master::start(&[
-        ("a.py", "workers = 1 / 0"),
-        ("b.py", "def"),
+        ("a.py", "import os\n\nworkers = 1 / 0"),
+        ("b.py", "workers = 3\nbind = = 3"),
         ("c.py", "import sys; sys.exit(3)"),
+        (
+            "d.py",
+            "def workers():\n    import helper\n    return helper.number()\n\nworkers = workers()",
+        ),
+        (
+            "helper.py",
+            "def number():\n    raise ValueError('no\\nnumber')",
+        ),
+        ("e.py", "# encoding: latin-1\nimport broken"),
+        ("broken.py", "def"),
     ]);
-    for (location, words) in [
-        ("a.py", "ZeroDivisionError"),
-        ("b.py", "SyntaxError"),
-        ("c.py", "SystemExit"),
-        ("python:no_such", "ModuleNotFoundError"),
+    for (location, place, words) in [
+        (
+            "a.py",
+            "a.py:3: ZeroDivisionError: division by zero",
+            "workers = 1 / 0",
+        ),
+        ("b.py", "b.py:2:", "bind = = 3"),
+        ("file:b.py", "file:b.py: b.py:2:", "bind = = 3"),
+        ("c.py", "c.py:1: SystemExit: 3", "SystemExit"),
+        (
+            "d.py",
+            "d.py:3: ValueError: no (raised in ",
+            "helper.py\", line 2",
+        ),
+        ("e.py", "e.py:2: SyntaxError: ", "broken.py\", line 1"),
+        ("python:a", "a.py:3: ZeroDivisionError: ", "workers = 1 / 0"),
+        ("python:no_such", "python:no_such", "ModuleNotFoundError"),
     ] {
         let failure = failure(master.read_config(Some(location), &[]));
         assert_eq!((failure.stage, failure.exit), (Stage::Config, 1));
-        assert_eq!(
-            failure.message,
-            format!("Failed to read config file: {location}")
-        );
         assert!(
-            failure
-                .traceback
-                .as_deref()
-                .is_some_and(|text| text.contains(words)),
-            "{failure:?}"
+            failure.message.starts_with("Failed to read config file: ")
+                && failure.message.contains(place)
+                && failure.message.lines().count() == 1,
+            "{place}: {failure:?}"
         );
+        let traceback = failure.traceback.unwrap();
+        assert!(traceback.contains(words), "{traceback}");
+        let ours = traceback.contains("viaduct_worker") && location != "python:no_such";
+        assert!(!ours, "our own code is nobody's business: {traceback}");
     }
     let missing = failure(master.read_config(Some("missing.py"), &[]));
     assert_eq!(missing.message, "'missing.py' doesn't exist");
@@ -203,7 +295,10 @@ fn hooks_that_cannot_be_called_are_told_when_the_settings_come() {
             "when_ready = 'word'",
             "Invalid value for when_ready: 'word'",
         ),
-        ("def when_ready(): pass", "Value must have an arity of: 1"),
+        (
+            "def when_ready(): pass",
+            "Error: ./gunicorn.conf.py:1: when_ready: Value must have an arity of: 1",
+        ),
         (
             "def pre_fork(server): pass",
             "Value must have an arity of: 2",

@@ -19,7 +19,7 @@ use crate::log::Log;
 use crate::python::Interpreter;
 use crate::server::{self, Release, Server};
 use crate::settings::{Resolved, print};
-use crate::start::Start;
+use crate::start::{FromFile, Start};
 use crate::template::{Broken, Template};
 
 /// What is wrong with the configuration, the pid file or the addresses.
@@ -192,15 +192,23 @@ fn configure(
         }
         other => halt(other),
     })?;
-    let FromTemplate::Config { location, values } = answer else {
+    let FromTemplate::Config {
+        location,
+        values,
+        places,
+    } = answer
+    else {
         return Err(error(format!("the Python process answered {answer:?}")));
     };
-    let resolved = start
-        .resolve(location.as_deref(), values)
-        .map_err(|faults| {
-            let words: Vec<_> = faults.iter().map(ToString::to_string).collect();
-            Halt::Tell(words.join("\n\n"))
-        })?;
+    let file = FromFile {
+        location,
+        values,
+        places,
+    };
+    let resolved = start.resolve(file).map_err(|faults| {
+        let words: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        Halt::Tell(words.join("\n\n"))
+    })?;
     if resolved.application.is_empty() {
         return Err(error(
             "No application module specified; name it on the command line (module:name), or as wsgi_app in the configuration file".to_owned(),
@@ -227,7 +235,10 @@ fn settle(
     template
         .ask(&settle_order(start, resolved), signals)
         .map(|answer| by_python(&answer))
-        .map_err(halt)
+        .map_err(|broken| match broken {
+            Broken::Failed(failure) => halt(Broken::Failed(at_its_place(failure, resolved))),
+            other => halt(other),
+        })
 }
 
 /// Does Python's logging write the lines, now that a hook has run?
@@ -463,6 +474,17 @@ fn halt(broken: Broken) -> Halt {
             Halt::Said(u8::try_from(failure.exit).unwrap_or(FAILURE))
         }
     }
+}
+
+/// A failure to put settings into force, with the place of the setting that it is about.
+pub(crate) fn at_its_place(mut failure: Failure, resolved: &Resolved) -> Failure {
+    let origin = (failure.stage == Stage::Settle)
+        .then(|| resolved.origin_of(&failure.message))
+        .flatten();
+    if let Some(origin) = origin.filter(|origin| !failure.message.contains(*origin)) {
+        failure.message.push_str(&format!("\n(set at: {origin})"));
+    }
+    failure
 }
 
 /// A failure of the template's, in words, with its traceback.

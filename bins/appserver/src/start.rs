@@ -14,8 +14,16 @@ use crate::settings::{
 /// More words for the command line.
 const COMMAND_VARIABLE: &str = "GUNICORN_CMD_ARGS";
 
-/// What a configuration file says, by name.
-pub(crate) type Values = BTreeMap<String, ConfigValue>;
+/// What the configuration file says.
+#[derive(Debug, Default)]
+pub(crate) struct FromFile {
+    /// Which file, if any.
+    pub location: Option<String>,
+    /// By name.
+    pub values: BTreeMap<String, ConfigValue>,
+    /// Where in it, `file:line`, by name.
+    pub places: BTreeMap<String, String>,
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -94,10 +102,11 @@ impl Start {
     ///
     /// # Errors
     /// Every fault.
-    pub fn resolve(&self, location: Option<&str>, values: Values) -> Result<Resolved, Vec<Fault>> {
+    pub fn resolve(&self, file: FromFile) -> Result<Resolved, Vec<Fault>> {
         let file = Written {
-            source: Source::File(location.unwrap_or_default().to_owned()),
-            values,
+            source: Source::File(file.location.unwrap_or_default()),
+            values: file.values,
+            places: file.places,
         };
         let written = [
             file,

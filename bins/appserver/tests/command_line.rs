@@ -136,9 +136,40 @@ fn every_fault_is_told_at_once_and_nothing_serves() {
     assert_eq!(code, 1);
     for words in [
         "Invalid value for workers: many",
-        "./gunicorn.conf.py: paste is refused",
+        "./gunicorn.conf.py:1: workers takes",
+        "./gunicorn.conf.py:2: paste is refused",
         "command line: --spew is refused",
     ] {
+        assert!(err.contains(words), "{words}: {err}");
+    }
+}
+
+#[test]
+fn what_is_wrong_in_the_file_is_told_with_its_line() {
+    for (file, words) in [
+        (
+            "import os\nworkers = os.environ['NO_SUCH']\n",
+            "Failed to read config file: ./gunicorn.conf.py:2: KeyError: 'NO_SUCH'\nTraceback (most recent call last):\n  File \"./gunicorn.conf.py\", line 2",
+        ),
+        (
+            "\n\nworkers = = 3\n",
+            "Failed to read config file: ./gunicorn.conf.py:3:",
+        ),
+        (
+            "\nworker_class = 'gevent'\n",
+            "Error: ./gunicorn.conf.py:2: worker_class (-k) \"gevent\" is refused",
+        ),
+        (
+            "\ndef post_fork(server): pass\n",
+            "Error: ./gunicorn.conf.py:2: post_fork: Value must have an arity of: 2",
+        ),
+        (
+            "accesslog = '-'\naccess_log_format = '%(h'\n",
+            "(set at: ./gunicorn.conf.py:2)",
+        ),
+    ] {
+        let (code, _, err) = Setup::new(PID_APP).file("gunicorn.conf.py", file).run();
+        assert_eq!(code, 1, "{err}");
         assert!(err.contains(words), "{words}: {err}");
     }
 }

@@ -184,6 +184,7 @@ mod tests {
             FromTemplate::Config {
                 location: None,
                 values: values.into_iter().collect(),
+                places: [("bind".to_owned(), "x.py:3".to_owned())].into(),
             },
             FromTemplate::Settled {
                 python_logging: true,

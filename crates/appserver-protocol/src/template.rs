@@ -116,6 +116,9 @@ pub enum FromTemplate {
         location: Option<String>,
         /// The settings that it sets.
         values: BTreeMap<String, ConfigValue>,
+        /// Where in it they stand, `file:line`, as far as that can be told.
+        #[serde(default)]
+        places: BTreeMap<String, String>,
     },
     /// The settings are in force (and the application is imported, with `preload_app`).
     Settled {

@@ -6,10 +6,11 @@ use supervisor::socket_activation::Sockets;
 use supervisor::{Exit, Generation, Master, Pid};
 
 use super::{Release, Server, events};
-use crate::boot::{change_control, enter, make_logs, settle_order, tell, words};
+use crate::boot::{at_its_place, change_control, enter, make_logs, settle_order, tell, words};
 use crate::control::Control;
 use crate::doors::DoorFault;
 use crate::settings::Resolved;
+use crate::start::FromFile;
 use crate::template::{Asked, Template};
 
 /// Hooks of a reload, one after the other.
@@ -124,10 +125,26 @@ impl Server {
             return;
         }
         let step = match (asked, answer) {
-            (_, FromTemplate::Failed(failure)) => Err(words(&failure)),
-            (Asked::Config, FromTemplate::Config { location, values }) => {
-                self.configured(location.as_deref(), values)
+            (_, FromTemplate::Failed(failure)) => {
+                let preparing = self.reload.preparing.as_ref();
+                let resolved = preparing.and_then(|it| it.resolved.as_ref());
+                Err(words(&match resolved {
+                    Some(resolved) => at_its_place(failure, resolved),
+                    None => failure,
+                }))
             }
+            (
+                Asked::Config,
+                FromTemplate::Config {
+                    location,
+                    values,
+                    places,
+                },
+            ) => self.configured(FromFile {
+                location,
+                values,
+                places,
+            }),
             (Asked::Settle, FromTemplate::Settled { python_logging }) => {
                 if let Some(preparing) = &mut self.reload.preparing {
                     preparing.python_logging = python_logging;
@@ -156,12 +173,8 @@ impl Server {
         }
     }
 
-    fn configured(
-        &mut self,
-        location: Option<&str>,
-        values: crate::start::Values,
-    ) -> Result<(), String> {
-        let resolved = self.start.resolve(location, values).map_err(|faults| {
+    fn configured(&mut self, file: FromFile) -> Result<(), String> {
+        let resolved = self.start.resolve(file).map_err(|faults| {
             let words: Vec<_> = faults.iter().map(ToString::to_string).collect();
             words.join("; ")
         })?;

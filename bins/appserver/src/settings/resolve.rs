@@ -41,6 +41,8 @@ pub(crate) struct Written {
     pub source: Source,
     /// By name.
     pub values: BTreeMap<String, ConfigValue>,
+    /// Where in it the values stand, `file:line`, as far as that is known.
+    pub places: BTreeMap<String, String>,
 }
 
 impl Written {
@@ -52,6 +54,7 @@ impl Written {
         Self {
             source,
             values: values.iter().map(plain).collect(),
+            places: BTreeMap::new(),
         }
     }
 }
@@ -103,6 +106,8 @@ pub(crate) struct Resolved {
     pub application: String,
     /// What to tell in the log.
     pub notes: Vec<String>,
+    /// Where each setting was written that was.
+    origins: BTreeMap<String, String>,
 }
 
 /// Puts together what was written; a later place wins.
@@ -123,6 +128,7 @@ pub(crate) fn resolve(
         hooks: BTreeMap::new(),
         application: String::new(),
         notes: Vec::new(),
+        origins: BTreeMap::new(),
     };
     let mut faults = Vec::new();
     let from_variables = variables(environment);
@@ -131,12 +137,15 @@ pub(crate) fn resolve(
             let Some(value) = place.values.get(setting.name) else {
                 continue;
             };
-            if let Err(fault) = found.take(setting, value, &place.source) {
+            let at = Place { setting, place };
+            found.origins.insert(setting.name.to_owned(), at.origin());
+            if let Err(fault) = found.take(value, &at) {
                 faults.push(fault);
             }
         }
     }
-    faults.extend(found.finish(environment, application).err());
+    let finished = found.finish(environment, application);
+    faults.extend(finished.err().map(|fault| found.located(fault)));
     if faults.is_empty() {
         Ok(found)
     } else {
@@ -149,6 +158,7 @@ fn variables(environment: &Environment) -> Vec<Written> {
     let one = |name: &str, variable: &'static str, value: Value| Written {
         source: Source::Variable(variable),
         values: BTreeMap::from([(name.to_owned(), ConfigValue::Plain(value))]),
+        places: BTreeMap::new(),
     };
     let value = |name: &str| {
         environment
@@ -169,14 +179,10 @@ fn variables(environment: &Environment) -> Vec<Written> {
 }
 
 impl Resolved {
-    fn take(
-        &mut self,
-        setting: &Setting,
-        value: &ConfigValue,
-        source: &Source,
-    ) -> Result<(), Fault> {
+    fn take(&mut self, value: &ConfigValue, place: &Place<'_>) -> Result<(), Fault> {
+        let setting = place.setting;
         if setting.kind == Kind::Hook {
-            return self.take_hook(setting, value, source);
+            return self.take_hook(value, place);
         }
         let checked = match value {
             ConfigValue::Plain(value) => setting.check(value),
@@ -193,7 +199,6 @@ impl Resolved {
             }
             _ => Err(Wrong::Kind(setting.takes())),
         };
-        let place = Place { setting, source };
         let value = checked.map_err(|wrong| Fault {
             invalid: Some(format!("{}: {}", setting.name, shown(value))),
             message: match wrong {
@@ -214,14 +219,9 @@ impl Resolved {
         Ok(())
     }
 
-    fn take_hook(
-        &mut self,
-        setting: &Setting,
-        value: &ConfigValue,
-        source: &Source,
-    ) -> Result<(), Fault> {
+    fn take_hook(&mut self, value: &ConfigValue, place: &Place<'_>) -> Result<(), Fault> {
+        let setting = place.setting;
         if let Support::Refused(instead) = setting.support {
-            let place = Place { setting, source };
             return Err(Fault::new(format!("{place} is refused: {instead}")));
         }
         self.hooks.insert(setting.name.to_owned(), shown(value));
@@ -239,12 +239,13 @@ impl Resolved {
         self.http2()?;
         for pair in self.list("raw_env") {
             if pair.split_once('=').is_none_or(|(name, _)| name.is_empty()) {
+                let at = self.origin("raw_env");
                 return Err(Fault::new(format!(
-                    "environment setting '{pair}' invalid: raw_env (-e/--env) takes NAME=VALUE"
+                    "{at}environment setting '{pair}' invalid: raw_env (-e/--env) takes NAME=VALUE"
                 )));
             }
         }
-        let folder = folder(environment, self.text("chdir"))?;
+        let folder = folder(environment, self.text("chdir"), &self.origin("chdir"))?;
         self.set("chdir", folder.to_string_lossy().into_owned());
         let named = application
             .map(str::to_owned)
@@ -342,6 +343,30 @@ impl Resolved {
         }
     }
 
+    /// Where a setting was written, for the beginning of a message; nothing where it was not.
+    fn origin(&self, name: &str) -> String {
+        self.origins
+            .get(name)
+            .map_or_else(String::new, |origin| format!("{origin}: "))
+    }
+
+    /// A fault whose message begins with the name of a setting, behind the place where that was written.
+    fn located(&self, fault: Fault) -> Fault {
+        let name = fault.message.split(' ').next().unwrap_or_default();
+        let message = self.origin(name) + &fault.message;
+        Fault { message, ..fault }
+    }
+
+    /// Where the setting was written that a message is about: the one with the longest name in it.
+    pub fn origin_of(&self, message: &str) -> Option<&str> {
+        let named = self
+            .origins
+            .iter()
+            .filter(|(name, _)| message.contains(name.as_str()));
+        let (_, origin) = named.max_by_key(|(name, _)| name.len())?;
+        Some(origin)
+    }
+
     fn set(&mut self, name: &str, value: impl Into<Value>) {
         self.settings.0.insert(name.to_owned(), value.into());
     }
@@ -391,19 +416,27 @@ impl Resolved {
     }
 }
 
-/// A setting where it was written: `gunicorn.conf.py: workers`, `command line: --workers`.
+/// A setting where it was written: `gunicorn.conf.py:7: workers`, `command line: --workers`.
 struct Place<'a> {
     setting: &'a Setting,
-    source: &'a Source,
+    place: &'a Written,
+}
+
+impl Place<'_> {
+    /// Without its name.
+    fn origin(&self) -> String {
+        let line = self.place.places.get(self.setting.name);
+        line.map_or_else(|| self.place.source.to_string(), Clone::clone)
+    }
 }
 
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.source {
-            Source::Variable(_) => write!(f, "{}", self.source),
-            Source::File(_) => write!(f, "{}: {}", self.source, self.setting.name),
+        match self.place.source {
+            Source::Variable(_) => write!(f, "{}", self.origin()),
+            Source::File(_) => write!(f, "{}: {}", self.origin(), self.setting.name),
             Source::CommandVariable | Source::CommandLine => {
-                write!(f, "{}: {}", self.source, self.setting.flag_names())
+                write!(f, "{}: {}", self.origin(), self.setting.flag_names())
             }
         }
     }
@@ -436,7 +469,7 @@ fn no_class(class: &str) -> &'static str {
 }
 
 /// The folder to work in. The name of the present one is kept as it was given, with its symbolic links.
-fn folder(environment: &Environment, chdir: Option<&str>) -> Result<PathBuf, Fault> {
+fn folder(environment: &Environment, chdir: Option<&str>, at: &str) -> Result<PathBuf, Fault> {
     let Some(chdir) = chdir else {
         return Ok(environment.folder.clone());
     };
@@ -447,7 +480,7 @@ fn folder(environment: &Environment, chdir: Option<&str>) -> Result<PathBuf, Fau
     Err(Fault {
         invalid: None,
         message: format!(
-            "can't chdir to '{}' (chdir, --chdir): there is no such folder",
+            "{at}can't chdir to '{}' (chdir, --chdir): there is no such folder",
             path.display()
         ),
     })
@@ -489,6 +522,7 @@ mod tests {
         Written {
             source,
             values: values.collect(),
+            places: BTreeMap::new(),
         }
     }
 
@@ -553,6 +587,36 @@ mod tests {
         ] {
             assert!(words.contains(part), "{part:?} is not in {words}");
         }
+    }
+
+    #[test]
+    fn faults_name_the_line_where_it_is_known() {
+        let mut conf = file(json!({
+            "workers": "many", "paste": "x.ini", "worker_class": "gevent", "chdir": "no-such"
+        }));
+        for (name, line) in [("workers", 3), ("paste", 4), ("worker_class", 5)] {
+            let place = format!("gunicorn.conf.py:{line}");
+            conf.places.insert(name.to_owned(), place);
+        }
+        let words = faults(&[conf.clone()]);
+        for part in [
+            "Error: gunicorn.conf.py:3: workers takes a whole number",
+            "gunicorn.conf.py:4: paste is refused",
+            "gunicorn.conf.py:5: worker_class (-k) \"gevent\" is refused",
+        ] {
+            assert!(words.contains(part), "{part:?} is not in {words}");
+        }
+        conf.values.retain(|name, _| name == "chdir");
+        conf.places.insert("chdir".to_owned(), "a.py:9".to_owned());
+        let words = faults(&[conf.clone()]);
+        assert!(words.contains("Error: a.py:9: can't chdir to"), "{words}");
+        // The command line wins, so that is where the fault is.
+        let line = place(Source::CommandLine, json!({"chdir": "nor-this"}));
+        let words = faults(&[conf, line]);
+        assert!(
+            words.contains("Error: command line: can't chdir to"),
+            "{words}"
+        );
     }
 
     #[test]
