@@ -7,6 +7,9 @@
 
 use std::process::Command;
 
+/// Set while the extension module of a wheel is built: no executable of ours is linked then, whatever Python is about.
+const EXTENSION: &str = "PYO3_BUILD_EXTENSION_MODULE";
+
 const QUESTION: &str = "
 import sysconfig as s, sys
 v = lambda n: s.get_config_var(n) or ''
@@ -17,6 +20,10 @@ print(v('LIBS'), v('SYSLIBS'), '' if shared else v('LINKFORSHARED'))
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-env-changed={EXTENSION}");
+    if std::env::var_os(EXTENSION).is_some() {
+        return;
+    }
     for variable in ["PYO3_PYTHON", "PATH", "VIRTUAL_ENV"] {
         println!("cargo:rerun-if-env-changed={variable}");
     }

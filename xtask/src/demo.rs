@@ -4,7 +4,7 @@ use std::process::{Command, ExitCode};
 
 use crate::install::{self, Tool, Venv};
 use crate::options::Options;
-use crate::process::{run_on_terminal, success};
+use crate::process::run_on_terminal;
 use crate::workspace::{Profile, Workspace};
 
 const USAGE: &str = "usage: cargo xtask demo [options]
@@ -40,8 +40,7 @@ pub fn main(workspace: &Workspace, arguments: &[String]) -> Result<ExitCode, Str
     let venv = Venv::for_demo(workspace, browser || app.is_some())?;
     if front.is_none() || app.is_none() {
         println!("building edge and appserver (release)");
-        let status = run_on_terminal(&mut workspace.build_programs(Profile::Release))?;
-        success(status, "cargo build --release")?;
+        workspace.build(Profile::Release)?;
     }
     let ours = |name| workspace.program(Profile::Release, name);
     let front = front.map_or_else(|| ours("edge"), Into::into);

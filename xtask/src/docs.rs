@@ -46,8 +46,7 @@ pub fn main(workspace: &Workspace, arguments: &[String]) -> Result<ExitCode, Str
     }
     let check_only = options.flag("--check");
     options.words()?;
-    let status = crate::process::run_on_terminal(&mut workspace.build_programs(Profile::Debug))?;
-    crate::process::success(status, "cargo build")?;
+    workspace.build(Profile::Debug)?;
     if check_only {
         let note = check(workspace, Profile::Debug)?;
         println!("{note}");

@@ -1,4 +1,4 @@
-//! What a person types: `cargo xtask demo | test | soak | bench | docs`.
+//! What a person types: `cargo xtask demo | test | soak | bench | wheel | docs`.
 //!
 //! Everything a command needs beyond rustup and python3 it installs itself and says so (`install`). Every command ends
 //! with a clear result and leaves nothing running (`process`, `tree`).
@@ -16,6 +16,7 @@ mod shop;
 mod soak;
 mod test;
 mod tree;
+mod wheel;
 mod workspace;
 
 use std::process::ExitCode;
@@ -28,6 +29,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND [options]; each COMMAND has --he
   test     all that must hold: style, tests, scenarios, the shop, a short soak, fuzzing; for CI
   soak     the servers under load while they are reloaded, killed, flooded and drained
   bench    what a request costs, beside nginx, gunicorn and others, as a Markdown table
+  wheel    appserver as people install it in a Python environment
   docs     writes docs/directives.md and docs/settings.md anew from the programs' tables
 
 What is missing is installed: packages by apt-get (as root or with sudo), Python packages in environments below
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         "soak" => soak::main,
         "bench" => bench::main,
         "docs" => docs::main,
+        "wheel" => wheel::main,
         "-h" | "--help" | "help" => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;

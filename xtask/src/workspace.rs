@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::process;
+
 /// A checkout and its target directory.
 pub struct Workspace {
     /// The folder with the workspace's `Cargo.toml`.
@@ -18,8 +20,14 @@ pub enum Profile {
     Release,
 }
 
-/// The packages whose programs people run; `appserver-worker` is the extension module that appserver loads.
-pub const PROGRAMS: [&str; 3] = ["edge", "appserver", "appserver-worker"];
+/// The packages whose programs people run.
+pub const PROGRAMS: [&str; 2] = ["edge", "appserver"];
+
+/// The extension module that appserver loads.
+pub const EXTENSION: &str = "appserver-worker";
+
+/// What the module may use of Python, whichever Python builds it.
+pub const PYO3_CONFIG: &str = "packaging/python/pyo3-config.txt";
 
 impl Workspace {
     /// The checkout that this was compiled in.
@@ -76,16 +84,33 @@ impl Workspace {
         command
     }
 
+    /// Builds the programs, with cargo's output on the terminal.
+    pub fn build(&self, profile: Profile) -> Result<(), String> {
+        for mut command in self.build_programs(profile) {
+            let status = process::run_on_terminal(&mut command)?;
+            process::success(status, "cargo build")?;
+        }
+        Ok(())
+    }
+
     /// cargo, building the programs.
-    pub fn build_programs(&self, profile: Profile) -> Command {
-        let mut command = self.cargo(&["build", "--locked"]);
+    pub fn build_programs(&self, profile: Profile) -> Vec<Command> {
+        let mut programs = self.cargo(&["build", "--locked"]);
         for package in PROGRAMS {
-            command.args(["-p", package]);
+            programs.args(["-p", package]);
         }
-        if profile == Profile::Release {
-            command.arg("--release");
+        if profile == Profile::Debug {
+            programs.args(["-p", EXTENSION]);
+            return vec![programs];
         }
-        command
+        programs.arg("--release");
+        // As maturin does it, so that it finds all done. Without the rlib beside it the module is optimised as a whole, too.
+        let mut extension = self.cargo(&["rustc", "--release", "--locked", "-p", EXTENSION]);
+        extension
+            .args(["--lib", "--crate-type", "cdylib"])
+            .env("PYO3_CONFIG_FILE", self.join(PYO3_CONFIG))
+            .env("PYO3_BUILD_EXTENSION_MODULE", "1");
+        vec![programs, extension]
     }
 
     /// A path of the checkout.

@@ -22,7 +22,6 @@ use std::process::ExitCode;
 
 use crate::install::{self, Tool};
 use crate::options::Options;
-use crate::process;
 use crate::workspace::{Profile, Workspace};
 use machine::Cores;
 use measure::Effort;
@@ -131,8 +130,7 @@ pub fn main(workspace: &Workspace, arguments: &[String]) -> Result<ExitCode, Str
 
     install::require(workspace, &[Tool::Nginx, Tool::Wrk, Tool::UtilLinux])?;
     if edge.is_none() || appserver.is_none() {
-        let status = process::run_on_terminal(&mut workspace.build_programs(Profile::Release))?;
-        process::success(status, "cargo build --release")?;
+        workspace.build(Profile::Release)?;
     }
     let ours = |name| workspace.program(Profile::Release, name);
     let bench = Bench {

@@ -122,8 +122,7 @@ pub fn main(workspace: &Workspace, arguments: &[String]) -> Result<ExitCode, Str
         ));
     }
     if front.is_none() || app.is_none() {
-        let status = process::run_on_terminal(&mut workspace.build_programs(Profile::Release))?;
-        process::success(status, "cargo build --release")?;
+        workspace.build(Profile::Release)?;
     }
     let venv = Venv::for_demo(workspace, true)?;
     let ours = Kind::ours(workspace);

@@ -8,7 +8,7 @@ use super::{Context, Step, oom};
 use crate::install::Tool;
 use crate::shop::{Kind, Shop};
 use crate::workspace::{Profile, Workspace};
-use crate::{docs, fuzz, soak};
+use crate::{docs, fuzz, soak, wheel};
 
 /// All steps.
 pub const STEPS: &[Step] = &[
@@ -137,6 +137,20 @@ pub const STEPS: &[Step] = &[
         after: &["release"],
         tools: &[Tool::PythonVenv],
         run: |context| soak::run(context.workspace, &soak::Plan::short(), &context.log),
+    },
+    Step {
+        name: "wheel",
+        about: "the wheel, and what is in it",
+        after: &["release"],
+        tools: &[Tool::PythonVenv],
+        run: |context| wheel::check(context.workspace, &context.log),
+    },
+    Step {
+        name: "install",
+        about: "the wheel in a clean environment of every Python that is here",
+        after: &["wheel"],
+        tools: &[Tool::PythonVenv],
+        run: |context| wheel::check_installed(context.workspace, &context.log),
     },
     Step {
         name: "fuzz",
@@ -315,7 +329,9 @@ fn django(context: &Context<'_>) -> Result<String, String> {
 }
 
 fn release(context: &Context<'_>) -> Result<String, String> {
-    context.run(&mut context.workspace.build_programs(Profile::Release), 25)?;
+    for mut command in context.workspace.build_programs(Profile::Release) {
+        context.run(&mut command, 25)?;
+    }
     Ok(String::new())
 }
 
