@@ -1,4 +1,5 @@
-//! HTTP/1.0 and HTTP/1.1 on the wire: heads, fields, framing, chunks, ranges, dates. No I/O, no clock.
+//! HTTP/1.0 and HTTP/1.1 on the wire: heads, fields, framing, chunks, ranges, dates. No I/O, no clock. And what gateways send in
+//! front of it or instead of it.
 //!
 //! Servers, gateways and clients feed bytes and act on what comes back:
 //!
@@ -11,6 +12,8 @@
 //! | write a head | [`encode`] |
 //! | decide about a connection | [`connection`] |
 //! | answer from a representation | [`conditional`], [`range`], [`date`] |
+//! | know whom a gateway speaks for | [`proxy_protocol`] |
+//! | take a request from `uwsgi_pass` | [`uwsgi`] |
 //! | understand values | [`list`], [`forwarded`], [`host`], [`path`] |
 //!
 //! The reading of RFC 9110 and RFC 9112 is the strict one: a message that two readers could understand differently is
@@ -34,7 +37,9 @@ pub mod list;
 pub mod path;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
+pub mod proxy_protocol;
 pub mod range;
+pub mod uwsgi;
 
 mod known;
 mod reason;

@@ -13,8 +13,9 @@ use crate::head::{
     ResponseError, ResponseHead, ResponseParser,
 };
 use crate::path::{Escape, Normalise, escape, normalise};
+use crate::proxy_protocol::{self, Parsed, V1_BYTES_MAX, V2_BYTES_MAX, Versions};
 use crate::range::{ContentRange, RangeLimits, Selection};
-use crate::{Fields, body, encode, forwarded, host, list, path, range, scan};
+use crate::{Fields, body, encode, forwarded, host, list, path, range, scan, uwsgi};
 
 /// A request head: the first byte chooses policy, limits and how the rest is split.
 ///
@@ -57,6 +58,73 @@ pub fn request_head(data: &[u8]) {
         (again.persists(), again.authority()),
         (head.persists(), head.authority())
     );
+}
+
+/// A header of the PROXY protocol: the first byte chooses the versions.
+///
+/// The result must not depend on the split, nor on what follows; what is waited for is bounded.
+pub fn proxy_header(data: &[u8]) {
+    let Some((&choice, wire)) = data.split_first() else {
+        return;
+    };
+    let versions = [Versions::Any, Versions::V1, Versions::V2][usize::from(choice % 3)];
+    let whole = proxy_protocol::parse(wire, versions);
+    let first = (0..=wire.len().min(2 * V2_BYTES_MAX))
+        .map(|end| proxy_protocol::parse(&wire[..end], versions))
+        .find(|parsed| *parsed != Ok(Parsed::More))
+        .unwrap_or(Ok(Parsed::More));
+    assert_eq!(first, whole);
+    match whole {
+        Ok(Parsed::More) => assert!(wire.len() < V2_BYTES_MAX, "waits for ever"),
+        Ok(Parsed::Header(header, used)) => {
+            assert!(used <= wire.len() && used <= V2_BYTES_MAX);
+            assert!(wire[0] != b'P' || used <= V1_BYTES_MAX);
+            assert_eq!(
+                proxy_protocol::parse(&wire[..used], versions),
+                Ok(Parsed::Header(header, used))
+            );
+            if let proxy_protocol::Header::Tcp {
+                source,
+                destination,
+            } = header
+            {
+                assert_eq!(source.is_ipv4(), destination.is_ipv4());
+            }
+        }
+        Ok(Parsed::Absent) | Err(_) => {}
+    }
+}
+
+/// A packet of the uwsgi protocol: what was read can be written as HTTP and read again as the same.
+pub fn uwsgi_packet(data: &[u8]) {
+    let whole = uwsgi::parse(data);
+    let Some(fixed) = data.first_chunk() else {
+        assert_eq!(whole, Err(uwsgi::UwsgiError::Truncated));
+        return;
+    };
+    match uwsgi::size(*fixed) {
+        Ok(size) if size <= data.len() => assert_eq!(uwsgi::parse(&data[..size]), whole),
+        _ => assert!(whole.is_err()),
+    }
+    let Ok(request) = whole else { return };
+    check_fields(&request.head.fields);
+    let mut written = Vec::new();
+    encode::request_head(&request.head, &mut written);
+    let mut roomy = roomy(&limits(0b1_0000));
+    roomy.fields = uwsgi::VARIABLES_MAX;
+    roomy.policy.host = crate::head::HostRule {
+        required: false,
+        checked: false,
+        empty: true,
+    };
+    roomy.policy.target.non_ascii = false;
+    roomy.policy.method.length_max = usize::MAX;
+    roomy.policy.control_bytes = true;
+    let again = read_request(&written, written.len(), &roomy);
+    assert_eq!(again, Ok(Some((written.len(), request.head.clone()))));
+    let stated = request.head.fields.get(crate::Known::ContentLength);
+    let stated = stated.and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
+    assert_eq!(stated.unwrap_or(0), request.content_length);
 }
 
 /// A response head, as [`request_head`].
@@ -258,6 +326,7 @@ fn limits(choice: u8) -> HeadLimits {
     if bit(5) {
         limits.policy.method.characters = MethodCharacters::Capitals;
     }
+    limits.policy.folding = bit(7);
     if bit(6) {
         limits = HeadLimits {
             line_bytes: 24,
@@ -392,6 +461,7 @@ mod tests {
             "Transfer-Encoding: chunked\r\n",
             "Connection: close, x\r\n",
             "\t",
+            "\r\n ",
             "\0",
             ",",
             ";",
@@ -449,6 +519,65 @@ mod tests {
         })
     }
 
+    /// Good PROXY headers, with a few bytes changed.
+    fn proxy_headers() -> impl Strategy<Value = Vec<u8>> {
+        let line = "(PROXY )?(TCP4|TCP6|UNKNOWN|X)( [0-9a-f:.]{0,12}){0,5}\r?\n?[a-z]{0,3}"
+            .prop_map(String::into_bytes);
+        let good = select(vec![
+            b"PROXY TCP4 192.0.2.1 198.51.100.9 4711 443\r\nGET".to_vec(),
+            b"PROXY TCP6 2001:db8::1 ::1 0 65535\r\n".to_vec(),
+        ]);
+        let binary = (any::<[u8; 2]>(), 0..60u16, vec(any::<u8>(), 0..70)).prop_map(
+            |(kind, length, rest)| {
+                [
+                    b"\r\n\r\n\0\r\nQUIT\n",
+                    &kind.map(|byte| byte & 0x23)[..],
+                    &length.to_be_bytes(),
+                    &rest,
+                ]
+                .concat()
+            },
+        );
+        let edit = prop::option::weighted(0.3, (any::<prop::sample::Index>(), any::<u8>()));
+        (any::<u8>(), prop_oneof![line, good, binary], edit).prop_map(|(choice, mut wire, edit)| {
+            if let (Some((place, byte)), false) = (edit, wire.is_empty()) {
+                let at = place.index(wire.len());
+                wire[at] = byte;
+            }
+            wire.insert(0, choice);
+            wire
+        })
+    }
+
+    /// Packets of likely and unlikely variables, some cut off.
+    fn uwsgi_packets() -> impl Strategy<Value = Vec<u8>> {
+        let key = prop_oneof![
+            4 => select(vec![
+                "REQUEST_METHOD", "PATH_INFO", "QUERY_STRING", "REQUEST_URI", "CONTENT_LENGTH", "CONTENT_TYPE", "HTTPS", "HTTP_HOST",
+                "HTTP_X_A", "HTTP_", "SERVER_NAME", "wsgi.url_scheme",
+            ]).prop_map(str::to_owned),
+            1 => "[A-Z_]{0,8}",
+        ];
+        let value = prop_oneof![
+            2 => select(vec!["GET", "POST", "/", "/a b", "/a%20b", "/caf\u{e9}", "a=b", "/a?b", "5", "", "on", "*"]).prop_map(|text| text.as_bytes().to_vec()),
+            1 => vec(any::<u8>(), 0..12),
+        ];
+        let text = |text: Vec<u8>| [&(text.len() as u16).to_le_bytes()[..], &text].concat();
+        let variable = (key, value)
+            .prop_map(move |(key, value)| [text(key.into_bytes()), text(value)].concat());
+        (vec(variable, 0..10), -2..3i32, 0..20u8).prop_map(|(variables, off, modifier)| {
+            let rest = variables.concat();
+            let size = (rest.len() as i32 + off / 2).max(0) as u16;
+            [
+                &[u8::from(modifier == 1)][..],
+                &size.to_le_bytes(),
+                &[0],
+                &rest,
+            ]
+            .concat()
+        })
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -468,6 +597,16 @@ mod tests {
             response_head(&data);
             chunked(&data);
             uri_path(&data[1..]);
+        }
+
+        #[test]
+        fn hold_for_proxy_headers(data in proxy_headers()) {
+            proxy_header(&data);
+        }
+
+        #[test]
+        fn hold_for_uwsgi_packets(data in uwsgi_packets()) {
+            uwsgi_packet(&data);
         }
 
         #[test]

@@ -350,6 +350,34 @@ impl Fields {
         self.wasted = 0;
     }
 
+    /// Makes one line of a value that a parser has left with line ends in it: each becomes a space, with the white space around it.
+    pub(crate) fn unfold(&mut self, entry: usize) {
+        let Some(entry) = self.entries.get_mut(entry) else {
+            return;
+        };
+        let start = entry.value_start as usize;
+        let value = &mut self.text[start..entry.value_end()];
+        let (mut len, mut at) = (0, 0);
+        while at < value.len() {
+            let end = memchr::memchr(b'\n', &value[at..]).map_or(value.len(), |end| at + end);
+            let line = value[at..end]
+                .strip_suffix(b"\r")
+                .unwrap_or(&value[at..end]);
+            let blanks = |byte: &&u8| matches!(byte, b' ' | b'\t');
+            let leading = line.iter().take_while(blanks).count();
+            let trailing = line[leading..].iter().rev().take_while(blanks).count();
+            let line = at + leading..at + line.len() - trailing;
+            if at > 0 {
+                value[len] = b' ';
+                len += 1;
+            }
+            value.copy_within(line.clone(), len);
+            len += line.len();
+            at = end + 1;
+        }
+        entry.value_len = len as u32;
+    }
+
     /// Adds a line whose parts are known to be good.
     fn push(&mut self, name: &[u8], known: Option<Known>, value: &[u8]) -> Result<(), FieldError> {
         let start = self.text.len();

@@ -49,12 +49,15 @@ impl HeadLimits {
 /// The choices that RFC 9112 leaves to a recipient.
 ///
 /// The default is the strictest reading that real user agents and origin servers live with. Not a matter of policy, and always refused:
-/// CR anywhere but before LF, NUL, line folding (RFC 9112 §5.2), white space before the colon or the first field, a field line without a
+/// CR anywhere but before LF, NUL, white space before the colon or the first field, a field line without a
 /// colon, an empty name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeadPolicy {
     /// Take a line feed alone for a line end (RFC 9112 §2.2 allows it). Default: no.
     pub bare_lf: bool,
+    /// Take a line that begins with white space for the rest of the field line before it (obsolete line folding, RFC 9112 §5.2). The line
+    /// end and the white space around it become one space. Never in front of the first field. Default: no, refuse the message.
+    pub folding: bool,
     /// What a method may look like.
     pub method: MethodRule,
     /// Which request targets are taken.
@@ -82,6 +85,7 @@ impl Default for HeadPolicy {
     fn default() -> HeadPolicy {
         HeadPolicy {
             bare_lf: false,
+            folding: false,
             method: MethodRule::default(),
             target: TargetRule::default(),
             extra_spaces: false,

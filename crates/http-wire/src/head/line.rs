@@ -54,6 +54,27 @@ impl Find {
         }))
     }
 
+    /// The same for a line that goes on where the next one begins with white space (RFC 9112 §5.2); its text has line ends in it then.
+    /// While it is incomplete, the number of bytes that are known to have no end of it.
+    pub fn folded_line<'a>(
+        &self,
+        rest: &'a [u8],
+        mut scanned: usize,
+    ) -> Result<Result<Line<'a>, usize>, LineError> {
+        loop {
+            let Some(line) = self.line(rest, scanned)? else {
+                return Ok(Err(rest.len()));
+            };
+            match rest.get(line.len) {
+                _ if line.text.is_empty() => return Ok(Ok(line)),
+                Some(b' ' | b'\t') => scanned = line.len,
+                Some(_) => return Ok(Ok(line)),
+                // The line end is looked at again when it is known what follows.
+                None => return Ok(Err(line.len - 1)),
+            }
+        }
+    }
+
     /// If both limits are passed, the one that a peer sending byte by byte would have met first counts.
     #[inline]
     fn check(&self, seen: &[u8], text: &[u8], too_large: bool) -> Result<(), LineError> {

@@ -21,6 +21,8 @@ pub(crate) struct Section {
     lines: usize,
     dropped: usize,
     present: u128,
+    /// The entries whose values have line ends in them.
+    folded: Vec<usize>,
 }
 
 /// Room for so many fields is made at once: most heads have no more.
@@ -48,6 +50,7 @@ impl Section {
         self.lines = 0;
         self.dropped = 0;
         self.present = 0;
+        self.folded.clear();
     }
 
     /// The number of lines that were left out.
@@ -69,6 +72,8 @@ impl Section {
             if fresh
                 && let Some(parts) = ordinary_line(rest, limits.field_bytes)
                 && self.at + parts.len <= limits.head_bytes_honoured()
+                && (!limits.policy.folding
+                    || rest.get(parts.len).is_some_and(|byte| !is_blank(byte)))
             {
                 self.admit(rest, &parts, limits)?;
                 self.at += parts.len;
@@ -79,19 +84,31 @@ impl Section {
                 room: limits.head_bytes_honoured().saturating_sub(self.at),
                 bare_lf: limits.policy.bare_lf,
             };
-            let found = find
-                .line(rest, self.scanned.saturating_sub(self.at))
-                .map_err(|error| error.in_section(limits))?;
-            let Some(line) = found else {
-                self.scanned = buf.len();
-                return Ok(None);
+            let scanned = self.scanned.saturating_sub(self.at);
+            let found = if limits.policy.folding {
+                find.folded_line(rest, scanned)
+            } else {
+                find.line(rest, scanned).map(|line| line.ok_or(rest.len()))
+            };
+            let line = match found.map_err(|error| error.in_section(limits))? {
+                Ok(line) => line,
+                Err(scanned) => {
+                    self.scanned = self.at + scanned;
+                    return Ok(None);
+                }
             };
             if line.text.is_empty() {
                 fields.replace_parsed(&buf[self.start..self.at], &mut self.entries, self.present);
+                for entry in self.folded.drain(..) {
+                    fields.unfold(entry);
+                }
                 return Ok(Some(self.at + line.len));
             }
             let parts = any_line(line.text, line.len, &limits.policy)?;
             self.admit(rest, &parts, limits)?;
+            if parts.keep && is_folded(&line.text[parts.value_start..parts.value_end]) {
+                self.folded.push(self.entries.len() - 1);
+            }
             self.at += line.len;
         }
     }
@@ -169,10 +186,21 @@ fn ordinary_line(rest: &[u8], limit: usize) -> Option<Parts> {
 
 const NAME_LEN_MAX: usize = u16::MAX as usize;
 
+fn is_blank(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+fn is_folded(text: &[u8]) -> bool {
+    memchr::memchr(b'\n', text).is_some()
+}
+
 /// Reads any line, whose end has been found and taken off.
 fn any_line(line: &[u8], len: usize, policy: &HeadPolicy) -> Result<Parts, SectionError> {
     let (name_len, keep) = name(line, policy)?;
     let after = &line[name_len + 1..];
+    if policy.folding && is_folded(after) {
+        return folded_line(after, name_len, len, keep, policy);
+    }
     let value = scan::trim(after);
     check_value(value, policy.control_bytes)?;
     let leading = if value.is_empty() {
@@ -188,6 +216,33 @@ fn any_line(line: &[u8], len: usize, policy: &HeadPolicy) -> Result<Parts, Secti
         name_len,
         value_start,
         value_end: value_start + value.len(),
+        len,
+        framed: false,
+        keep,
+    })
+}
+
+/// The same where the value has line ends in it: each of its lines is checked.
+fn folded_line(
+    after: &[u8],
+    name_len: usize,
+    len: usize,
+    keep: bool,
+    policy: &HeadPolicy,
+) -> Result<Parts, SectionError> {
+    for piece in after.split(|&byte| byte == b'\n') {
+        let piece = piece.strip_suffix(b"\r").unwrap_or(piece);
+        check_value(scan::trim(piece), policy.control_bytes)?;
+    }
+    let outer = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    let leading = after.iter().take_while(outer).count();
+    let value = &after[leading..];
+    let value_len = value.len() - value.iter().rev().take_while(outer).count();
+    let value_start = name_len + 1 + if value_len == 0 { 0 } else { leading };
+    Ok(Parts {
+        name_len,
+        value_start,
+        value_end: value_start + value_len,
         len,
         framed: false,
         keep,

@@ -601,6 +601,95 @@ fn limits_hold_at_the_limit_and_one_past_it() {
     );
 }
 
+/// The value of the field `a` in a head with folded lines.
+fn folded(lines: &str, limits: &HeadLimits) -> Result<Option<String>, RequestError> {
+    let wire = format!("GET / HTTP/1.1\r\nHost: h\r\n{lines}\r\n\r\n");
+    let whole = read_by(wire.as_bytes(), usize::MAX / 2, limits);
+    for piece in [1, 2, 3, 7] {
+        assert_eq!(read_by(wire.as_bytes(), piece, limits), whole, "{wire:?}");
+    }
+    let (used, head) = whole?.expect("is complete");
+    assert_eq!(used, wire.len());
+    let last = head.fields.iter().last().map(|(name, _)| name.to_string());
+    assert_ne!(last, None);
+    let value = head.fields.get("a");
+    Ok(value.map(|value| String::from_utf8_lossy(value).into_owned()))
+}
+
+#[test]
+fn folded_lines_are_joined_where_the_policy_takes_them() {
+    let limits = HeadLimits {
+        policy: HeadPolicy {
+            folding: true,
+            ..HeadPolicy::default()
+        },
+        ..HeadLimits::default()
+    };
+    for (lines, value) in [
+        ("A: b\r\n c", "b c"),
+        ("A: b\r\n\t \tc \t\r\n d\r\nB: x", "b c d"),
+        ("A: b \t \r\n   c d", "b c d"),
+        ("A:\r\n b", "b"),
+        ("A: b\r\n ", "b"),
+        ("A:\r\n \r\n\t", ""),
+        ("A: b\r\n \r\n c", "b  c"),
+        ("A: b\r\n B: c", "b B: c"),
+        ("A: b", "b"),
+        ("B: x\r\nA: b\r\n c\r\nC: y\r\n z", "b c"),
+    ] {
+        assert_eq!(
+            folded(lines, &limits),
+            Ok(Some(value.to_owned())),
+            "{lines:?}"
+        );
+    }
+    for (lines, error) in [
+        ("A: b\r\n c\0d", SectionError::Value { byte: 0 }),
+        ("A: b\r\n c\rd", SectionError::BareCr),
+        ("A: b\n c", SectionError::BareLf),
+        ("A: b\r\n c\n d", SectionError::BareLf),
+        ("A\r\n : b", SectionError::BareCr),
+        ("A \r\n b", SectionError::NoColon),
+        ("Host: a\r\n b\r\nA: b", SectionError::Repeated(Known::Host)),
+    ] {
+        assert_eq!(folded(lines, &limits), Err(error.into()), "{lines:?}");
+    }
+    // Never in front of the first field, and not where nobody asked for it.
+    assert_eq!(
+        read_by(b"GET / HTTP/1.0\r\n A: b\r\n\r\n", 1, &limits),
+        Err(SectionError::Fold.into())
+    );
+    assert_eq!(
+        folded("A: b\r\n c", &HeadLimits::default()),
+        Err(SectionError::Fold.into())
+    );
+}
+
+#[test]
+fn a_folded_line_is_one_line_for_the_limits() {
+    let limits = HeadLimits {
+        field_bytes: 10,
+        fields: 2,
+        policy: HeadPolicy {
+            folding: true,
+            ..HeadPolicy::default()
+        },
+        ..HeadLimits::default()
+    };
+    assert_eq!(
+        folded("A: b\r\n cde", &limits),
+        Ok(Some("b cde".to_owned()))
+    );
+    assert_eq!(
+        folded("A: b\r\n cdef", &limits),
+        Err(SectionError::FieldTooLong { limit: 10 }.into())
+    );
+    assert_eq!(
+        folded("A: b\r\n c\r\nB: d", &limits),
+        Err(SectionError::TooManyFields { limit: 2 }.into())
+    );
+}
+
 #[test]
 fn limits_hold_for_lines_that_never_end() {
     for (wire, error) in [
