@@ -123,7 +123,8 @@ impl RequestParser {
     /// `head` is overwritten, its memory used again. While the result is `None` its fields are those of the message before.
     ///
     /// # Errors
-    /// [`RequestError`]; the connection is then of no more use, or [`RequestParser::reset`] is called.
+    /// [`RequestError`]; the connection is then of no more use, or [`RequestParser::reset`] is called. `head.method` is right where
+    /// the line had a method before what is wrong.
     pub fn parse(
         &mut self,
         buf: &[u8],
@@ -171,7 +172,10 @@ impl RequestParser {
         };
         let found = find
             .line(rest, self.scanned.saturating_sub(self.line_start))
-            .map_err(|error| line_error(error, &self.limits))?;
+            .map_err(|error| {
+                read_method(rest, head);
+                line_error(error, &self.limits)
+            })?;
         let Some(line) = found else {
             self.scanned = buf.len();
             return Ok(None);
@@ -194,6 +198,7 @@ impl RequestParser {
         let policy = &self.limits.policy;
         // `check_method_so_far` has seen to it that the method is good up to the first space.
         let (method, mut rest) = split_at_space(line).ok_or(RequestError::Line)?;
+        head.method = Method::from_bytes(method).map_err(|_| RequestError::Method)?;
         if policy.extra_spaces {
             rest = without_outer_spaces(rest);
         }
@@ -220,7 +225,6 @@ impl RequestParser {
             }
             VersionText::Malformed => return Err(RequestError::Version),
         };
-        head.method = Method::from_bytes(method).map_err(|_| RequestError::Method)?;
         head.target.assign(target, &head.method, &policy.target)
     }
 
@@ -258,6 +262,15 @@ fn check_method_so_far(seen: &[u8], rule: &MethodRule) -> Result<(), RequestErro
         // No target: a fault of the line, found when it is complete.
         Some(b'\r' | b'\n') if length > 0 => Ok(()),
         Some(_) => Err(RequestError::Method),
+    }
+}
+
+/// The method of a line that is no good otherwise: whoever answers has to know whether it is HEAD.
+fn read_method(line: &[u8], head: &mut RequestHead) {
+    if let Some((method, _)) = split_at_space(line)
+        && let Ok(method) = Method::from_bytes(method)
+    {
+        head.method = method;
     }
 }
 

@@ -74,7 +74,8 @@ impl Default for Settings {
 #[derive(Clone, Copy)]
 pub struct Outgoing<'a> {
     /// Method, target, version and fields, `Connection` and `Host` included, as they are to be sent. `Content-Length` and
-    /// `Transfer-Encoding` are left out of them: they follow from the content. Content of unknown length makes it HTTP/1.1.
+    /// `Transfer-Encoding` follow from the content, whatever they say; but that there is none is stated (`Content-Length: 0`) only if
+    /// they have a `Content-Length`. Content of unknown length makes it HTTP/1.1.
     pub head: &'a RequestHead,
     /// Told of interim responses (RFC 9110 §15.2), 100 and 103.
     pub interim: Option<&'a (dyn Fn(&ResponseHead) + Send + Sync)>,
@@ -231,15 +232,10 @@ fn encode_head(head: &RequestHead, length: Option<u64>, out: &mut Vec<u8>) {
     encode::fields_where(&head.fields, |name, _| passes(name.known()), out);
     match length {
         None => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
-        Some(0) if !stated && !expects_content(&head.method) => {}
+        Some(0) if !stated => {}
         Some(length) => encode::content_length(length, out),
     }
     encode::end(out);
-}
-
-/// Methods whose requests say so when they have no content (RFC 9110 §8.6).
-fn expects_content(method: &Method) -> bool {
-    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }
 
 /// A request on a connection, until the head of its response.

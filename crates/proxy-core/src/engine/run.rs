@@ -164,7 +164,11 @@ fn with_kept(kept: Fields, own: &Fields) -> Fields {
 }
 
 pub(super) fn shape(exchange: &mut Exchange, response: &mut Response) {
-    if let Some(kept) = exchange.kept_fields.take() {
+    if let Some(mut kept) = exchange.kept_fields.take() {
+        if response.status == StatusCode::NOT_MODIFIED {
+            // There is no content that could have a type.
+            kept.remove(Known::ContentType);
+        }
         response.fields = with_kept(kept, &response.fields);
     }
     let location = Arc::clone(&exchange.location);

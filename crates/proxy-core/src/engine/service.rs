@@ -232,9 +232,11 @@ fn read_uri(exchange: &mut Exchange) -> Flow {
     let target = &exchange.request.head.target;
     if exchange.request.head.method == Method::TRACE {
         exchange.log(Level::Info, format_args!("client sent TRACE method"));
+        exchange.must_close = true;
         return Flow::status(StatusCode::METHOD_NOT_ALLOWED);
     }
     if matches!(target.form(), TargetForm::Authority) {
+        exchange.must_close = true;
         return Flow::status(StatusCode::METHOD_NOT_ALLOWED);
     }
     let how = Normalise {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use http_wire::Fields;
 use http_wire::date::HttpDate;
+use http_wire::{Fields, Known};
 use nginx_conf::{Args, Arity, Fault, List, Repeat, Setting, Spanned};
 
 use crate::engine::clock;
@@ -256,7 +256,7 @@ fn shape(settled: &Settled, exchange: &mut Exchange, response: &mut Response) {
         });
     }
     let status = exchange.final_status(response.status);
-    let usual = is_usual(status);
+    let usual = is_usual(status) || is_out_of_range(exchange, status, response);
     if usual {
         match &settled.expires {
             Some(Expires::Computed(template, modified)) => {
@@ -303,6 +303,13 @@ fn is_usual(status: StatusCode) -> bool {
         status.as_u16(),
         200 | 201 | 204 | 206 | 301 | 302 | 303 | 304 | 307 | 308
     )
+}
+
+/// A file that has nothing of the range that was asked for: what a location says about its files is true of it too.
+fn is_out_of_range(exchange: &Exchange, status: StatusCode, response: &Response) -> bool {
+    status == StatusCode::RANGE_NOT_SATISFIABLE
+        && exchange.attempts.is_empty()
+        && response.fields.get(Known::ContentRange).is_some()
 }
 
 fn expire(expires: &Expires<Template>, response: &mut Response) {

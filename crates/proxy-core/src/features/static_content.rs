@@ -34,14 +34,14 @@ impl Feature for StaticContent {
 }
 
 fn serve<'a>(_: &'a (), exchange: &'a mut Exchange) -> Try<'a> {
-    if exchange.uri.path.ends_with(b"/") {
-        return Try::Settled(Flow::Next);
-    }
     if !matches!(
         exchange.request.head.method,
         Method::GET | Method::HEAD | Method::POST
     ) {
         return Try::Settled(Flow::status(StatusCode::METHOD_NOT_ALLOWED));
+    }
+    if exchange.uri.path.ends_with(b"/") {
+        return Try::Settled(Flow::Next);
     }
     let place = exchange.place();
     if let Some(small) = place.root.recall(&place.below) {

@@ -61,6 +61,7 @@ fn policy(underscores: bool, ignores_invalid: bool) -> HeadPolicy {
         Handling::Refuse
     };
     HeadPolicy {
+        folding: false,
         bare_lf: true,
         method: MethodRule {
             characters: MethodCharacters::Capitals,

@@ -96,6 +96,16 @@ fn set_fields(
     if settled.http_10 && !sets("Connection") {
         append(fields, "Connection", b"close")?;
     }
+    let states_length = exchange
+        .request
+        .head
+        .fields
+        .get_known(Known::ContentLength)
+        .is_some();
+    if settled.pass_request_content && states_length {
+        // The client of the origin server puts the true length here; without it an empty request has none.
+        append(fields, "Content-Length", b"0")?;
+    }
     let mut value = Vec::new();
     for (name, template) in settled.set_fields.iter() {
         if is_ours(Known::find(name.as_bytes())) {
