@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use proxy_core::timers;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -186,7 +187,7 @@ pub(crate) fn cancel_later<C: Conversation>(conversation: &Arc<C>) {
     }
     let this = conversation.clone();
     home.spawn(async move {
-        tokio::time::sleep(grace).await;
+        timers::sleep(grace).await;
         let held = this.clone();
         this.core().home.errand(move |py| {
             let task = match &*lock(held.progress()) {

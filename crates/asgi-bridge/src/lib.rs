@@ -19,6 +19,7 @@ mod beside;
 mod buffers;
 mod call;
 mod core;
+mod deadlines;
 mod exchange;
 mod home;
 mod http;

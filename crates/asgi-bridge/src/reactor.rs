@@ -11,28 +11,30 @@
 //!                         └──── other callbacks, tasks ◄──────────────────────────────────────────┘
 //! ```
 //!
-//! Time: nobody can ask tokio when its next timer is due, so while the loop sleeps it is woken for them every tenth of a second
-//! (every half second when there is no connection). Deadlines of connections are seconds.
+//! Time: nobody can ask tokio when its next timer is due. Connections tell of the timers that they set ([`proxy_core::timers`]), and
+//! the loop is woken for the nearest ([`Deadlines`]); for any other it is woken twice a second.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread::{self, ThreadId};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use proxy_core::timers;
+use pyo3::intern;
 use pyo3::prelude::*;
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::Runtime;
 
+use crate::deadlines::Deadlines;
 use crate::jobs::Jobs;
 
-/// How often the loop is woken for timers, in seconds.
-const TICK: f64 = 0.1;
-const TICK_QUIET: f64 = 0.5;
+/// How often the loop is woken for timers that nobody told of, in seconds.
+const TICK: f64 = 0.5;
 /// So many jobs run in a turn before the loop gets to its other work.
 const TURN_JOBS: usize = 512;
 
@@ -55,8 +57,10 @@ pub struct Reactor {
     alarm: OnceLock<Waker>,
     /// What the loop calls for a turn without events.
     soon: OnceLock<Py<PyAny>>,
+    /// What it calls when a deadline is due.
+    due: OnceLock<Py<PyAny>>,
+    deadlines: Mutex<Deadlines>,
     watched: OnceLock<RawFd>,
-    connections: AtomicUsize,
     before_sleep: Box<dyn Fn() + Send + Sync>,
     ended: AtomicBool,
 }
@@ -91,37 +95,36 @@ impl Reactor {
             scheduled: AtomicBool::new(false),
             alarm: OnceLock::new(),
             soon: OnceLock::new(),
+            due: OnceLock::new(),
+            deadlines: Mutex::new(Deadlines::new(Instant::now())),
             watched: OnceLock::new(),
-            connections: AtomicUsize::new(0),
             before_sleep: Box::new(before_sleep),
             ended: AtomicBool::new(false),
         });
         reactor.install_alarm();
         let soon = Py::new(py, Callback(reactor.clone(), Kind::Soon))?;
         let _ = reactor.soon.set(soon.into_any());
+        let due = Py::new(py, Callback(reactor.clone(), Kind::Due))?;
+        let _ = reactor.due.set(due.into_any());
+        let this = Arc::downgrade(&reactor);
+        timers::listen(move |deadline| {
+            if let Some(this) = this.upgrade() {
+                lock(&this.deadlines).add(Instant::now(), deadline.into_std());
+            }
+        });
         let descriptor = reactor.epoll()?;
         let _ = reactor.watched.set(descriptor);
         let event_loop = reactor.event_loop.bind(py);
         let ready = Callback(reactor.clone(), Kind::Ready);
         event_loop.call_method1("add_reader", (descriptor, Py::new(py, ready)?))?;
         let tick = Callback(reactor.clone(), Kind::Tick);
-        event_loop.call_method1("call_later", (TICK_QUIET, Py::new(py, tick)?))?;
+        event_loop.call_method1("call_later", (TICK, Py::new(py, tick)?))?;
         Ok(reactor)
     }
 
     /// Runs a future on the loop's thread, from the next turn on.
     pub fn spawn(self: &Arc<Self>, future: impl Future<Output = ()> + Send + 'static) {
         self.jobs.add(future);
-    }
-
-    /// Runs a future that serves a connection: while there is one, time is kept more closely.
-    pub fn spawn_connection(self: &Arc<Self>, future: impl Future<Output = ()> + Send + 'static) {
-        self.connections.fetch_add(1, Ordering::Relaxed);
-        let counted = Counted(self.clone());
-        self.jobs.add(async move {
-            let _counted = counted;
-            future.await;
-        });
     }
 
     /// Runs the loop until `future` is ready.
@@ -153,6 +156,7 @@ impl Reactor {
     /// Has the loop forget this reactor. Jobs that are left are dropped.
     pub fn end(&self, py: Python<'_>) {
         self.ended.store(true, Ordering::Relaxed);
+        timers::stop_listening();
         if let Some(descriptor) = self.watched.get() {
             let _ = self
                 .event_loop
@@ -218,6 +222,7 @@ impl Reactor {
         if self.is_here() && !self.in_turn.load(Ordering::Relaxed) && self.jobs.are_ready() {
             let before = INSIDE.replace(true);
             self.turn(false);
+            Python::attach(|py| self.arm(py));
             INSIDE.set(before);
         }
     }
@@ -294,6 +299,17 @@ impl Reactor {
         }
     }
 
+    /// Has the loop be woken for the nearest deadline, if it will not be in time already.
+    fn arm(&self, py: Python<'_>) {
+        let Some(wait) = lock(&self.deadlines).wait(Instant::now()) else {
+            return;
+        };
+        if let Some(due) = self.due.get() {
+            let event_loop = self.event_loop.bind(py);
+            let _ = event_loop.call_method1(intern!(py, "call_later"), (wait.as_secs_f64(), due));
+        }
+    }
+
     /// Does something at the loop's next opportunity. Call it on the loop's thread.
     pub(crate) fn put_off(&self, work: impl FnOnce() + Send + 'static) {
         lock(&self.put_off).push(Box::new(work));
@@ -341,14 +357,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-struct Counted(Arc<Reactor>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// What the loop calls.
 #[pyclass(frozen, name = "turn", module = "viaduct")]
 struct Callback(Arc<Reactor>, Kind);
@@ -361,6 +369,8 @@ enum Kind {
     Soon,
     /// Time has passed.
     Tick,
+    /// A deadline has been reached.
+    Due,
 }
 
 #[pymethods]
@@ -370,8 +380,10 @@ impl Callback {
         if reactor.ended.load(Ordering::Relaxed) {
             return Ok(());
         }
-        if *kind == Kind::Soon {
-            reactor.scheduled.store(false, Ordering::Relaxed);
+        match kind {
+            Kind::Soon => reactor.scheduled.store(false, Ordering::Relaxed),
+            Kind::Due => lock(&reactor.deadlines).woken(Instant::now()),
+            Kind::Ready | Kind::Tick => {}
         }
         reactor.do_put_off();
         reactor.turn(*kind != Kind::Soon);
@@ -379,11 +391,10 @@ impl Callback {
             reactor.run_errands(py);
         }
         (reactor.before_sleep)();
+        reactor.arm(py);
         if *kind == Kind::Tick {
-            let busy = reactor.connections.load(Ordering::Relaxed) > 0;
-            let later = if busy { TICK } else { TICK_QUIET };
             let event_loop = reactor.event_loop.bind(py);
-            event_loop.call_method1("call_later", (later, this))?;
+            event_loop.call_method1("call_later", (TICK, this))?;
         }
         Ok(())
     }
@@ -400,4 +411,70 @@ pub async fn step_aside() {
         Poll::Pending
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A loop that notes what it is asked for, and does it when it is told to.
+    const LOOP: &std::ffi::CStr = c"
+class Loop:
+    def __init__(self):
+        self.later, self.now = [], []
+    def add_reader(self, descriptor, callback):
+        pass
+    def remove_reader(self, descriptor):
+        pass
+    def call_soon(self, callback):
+        self.now.append(callback)
+    def call_later(self, seconds, callback):
+        self.later.append((seconds, callback))
+    def run(self):
+        now, self.now = self.now, []
+        for callback in now:
+            callback()
+loop = Loop()
+";
+
+    #[test]
+    fn the_loop_is_woken_for_the_nearest_timer_that_it_was_told_of() {
+        Python::initialize();
+        Python::attach(|py| {
+            let module = pyo3::types::PyDict::new(py);
+            py.run(LOOP, Some(&module), None).expect("runs");
+            let fake = module.get_item("loop").expect("looks").expect("is there");
+            let asked = || -> Vec<(f64, Py<PyAny>)> {
+                let later = fake.getattr("later").expect("is there");
+                later.extract().expect("is a list")
+            };
+            let reactor = Reactor::new(py, fake.clone().unbind(), || ()).expect("is made");
+            assert_eq!(asked()[0].0, TICK);
+            let done = Arc::new(AtomicBool::new(false));
+            let begun = Instant::now();
+            for millis in [8_000, 300_000, 1] {
+                let done = done.clone();
+                reactor.spawn(async move {
+                    timers::sleep(Duration::from_millis(millis)).await;
+                    done.store(true, Ordering::Relaxed);
+                });
+                fake.call_method0("run").expect("runs");
+            }
+            let waits: Vec<f64> = asked()
+                .iter()
+                .skip(1)
+                .map(|(seconds, _)| *seconds)
+                .collect();
+            let passed = begun.elapsed().as_secs_f64();
+            assert_eq!(waits.len(), 2, "{waits:?}");
+            assert!(waits[0] <= 8.02 && waits[0] > 8.0 - passed, "{waits:?}");
+            assert!(waits[1] <= 0.02, "{waits:?}");
+            // The alarm goes off. When it was due, the timer has fired, and the next one in line is armed.
+            while asked().len() < 4 {
+                asked()[2].1.call0(py).expect("is called");
+            }
+            assert!(done.load(Ordering::Relaxed));
+            reactor.end(py);
+        });
+    }
 }

@@ -14,6 +14,7 @@ use proxy_core::server::{
     Connection, Ending, Limits, Outcome, Refusal, Request, Response, Sent, Service, Trouble,
     give_head_back,
 };
+use proxy_core::timers;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use wsgi_bridge::shared::{Verdict, casefold, error_page, peer_text, refusal};
@@ -106,7 +107,7 @@ impl AsgiService {
     /// Waits until none is left.
     pub async fn ended(&self) {
         while self.running() > 0 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            timers::sleep(Duration::from_millis(50)).await;
         }
     }
 

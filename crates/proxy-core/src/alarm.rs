@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
+use crate::timers::tell;
+
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Alarm {
@@ -43,10 +45,12 @@ impl Alarm {
         let Some(deadline) = self.deadline else {
             return Poll::Pending;
         };
-        let sleep = self
-            .sleep
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        let sleep = self.sleep.get_or_insert_with(|| {
+            tell(deadline);
+            Box::pin(tokio::time::sleep_until(deadline))
+        });
         if deadline < sleep.deadline() {
+            tell(deadline);
             sleep.as_mut().reset(deadline);
         }
         loop {
@@ -55,6 +59,7 @@ impl Alarm {
                 self.deadline = None;
                 return Poll::Ready(());
             }
+            tell(deadline);
             sleep.as_mut().reset(deadline);
         }
     }

@@ -76,6 +76,7 @@ pub mod server;
 pub mod socket;
 pub mod spool;
 pub mod temp_file;
+pub mod timers;
 pub mod tower;
 mod turn;
 pub mod upstream;

@@ -46,7 +46,7 @@ impl Place {
     pub(super) fn serve(&self, future: impl Future<Output = ()> + Send + 'static) {
         match self {
             Self::Runtime => drop(tokio::spawn(future)),
-            Self::Loop(reactor) => reactor.spawn_connection(future),
+            Self::Loop(reactor) => reactor.spawn(future),
         }
     }
 

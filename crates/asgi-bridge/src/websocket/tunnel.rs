@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proxy_core::server::{Socket, TunnelEnd, Upgraded};
-use tokio::time::{Instant, Sleep, sleep_until};
+use proxy_core::timers;
+use tokio::time::Sleep;
 use wsgi_bridge::Level;
 
 use super::frame::{Decoder, Event, Fault, Opcode, encode};
@@ -331,5 +332,5 @@ impl Drop for Tunnel {
 }
 
 fn after(span: Duration) -> Pin<Box<Sleep>> {
-    Box::pin(sleep_until(Instant::now() + span))
+    Box::pin(timers::sleep(span))
 }

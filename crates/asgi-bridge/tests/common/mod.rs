@@ -284,7 +284,7 @@ async fn serve(
         loop {
             let Accepted { socket, peer, .. } = listener.accept().await.expect("accepts");
             let connection = Arc::new(Connection::new(peer, listener.local().clone(), false));
-            reactor.spawn_connection(serve_connection(
+            reactor.spawn(serve_connection(
                 socket,
                 connection,
                 service.clone(),
