@@ -22,6 +22,8 @@ pub enum Tool {
     Chromium,
     /// `systemd-analyze`, `systemd-socket-activate`, `systemd-notify`.
     Systemd,
+    /// A container with a systemd of its own.
+    Nspawn,
     /// Environments for Python packages.
     PythonVenv,
     /// The library that the tests of wsgi-bridge are linked with, and its headers.
@@ -42,6 +44,7 @@ impl Tool {
             Tool::Nginx => &["nginx"],
             Tool::Chromium => &["chromium", "chromium-driver"],
             Tool::Systemd => &["systemd"],
+            Tool::Nspawn => &["systemd-container", "mmdebstrap", "util-linux"],
             Tool::PythonVenv => &["python3-venv"],
             Tool::PythonDev => &["python3-dev"],
             Tool::Cxx => &["g++"],
@@ -61,6 +64,7 @@ impl Tool {
                 "systemd-socket-activate",
                 "systemd-notify",
             ]),
+            Tool::Nspawn => all(&["systemd-nspawn", "mmdebstrap", "nsenter", "unshare"]),
             Tool::PythonVenv => python_says("import venv, ensurepip"),
             Tool::PythonDev => python_says(
                 "import os, sysconfig as s\n\

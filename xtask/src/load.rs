@@ -4,13 +4,15 @@
 
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use testkit::{Deadline, StopFlag};
+use testkit::{Address, Deadline, StopFlag};
 
 /// A response that takes longer counts as lost.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -95,7 +97,8 @@ pub struct Load {
 
 impl Load {
     /// Starts a thread for each want.
-    pub fn start(address: SocketAddr, wants: Vec<Want>) -> Self {
+    pub fn start(address: impl Into<Address>, wants: Vec<Want>) -> Self {
+        let address = address.into();
         let shared = Arc::new(Shared::default());
         let mut load = Load {
             shared: shared.clone(),
@@ -105,9 +108,9 @@ impl Load {
         for want in wants {
             let done = Arc::new(AtomicU64::new(0));
             load.done.push(done.clone());
-            let shared = shared.clone();
+            let (shared, address) = (shared.clone(), address.clone());
             load.threads.push(std::thread::spawn(move || {
-                ask_on(address, &want, &shared, &done);
+                ask_on(&address, &want, &shared, &done);
             }));
         }
         load
@@ -157,7 +160,7 @@ impl Drop for Load {
     }
 }
 
-fn ask_on(address: SocketAddr, want: &Want, shared: &Shared, done: &AtomicU64) {
+fn ask_on(address: &Address, want: &Want, shared: &Shared, done: &AtomicU64) {
     let mut connection: Option<Connection> = None;
     while !shared.stop.load(Ordering::SeqCst) {
         let outcome = turn(address, want, &mut connection);
@@ -175,7 +178,7 @@ fn ask_on(address: SocketAddr, want: &Want, shared: &Shared, done: &AtomicU64) {
 
 /// One request, on the connection that is open or on a new one.
 fn turn(
-    address: SocketAddr,
+    address: &Address,
     want: &Want,
     connection: &mut Option<Connection>,
 ) -> Result<(), Failure> {
@@ -254,12 +257,19 @@ struct Connection {
 type Outcome<T> = Result<T, (Kind, String)>;
 
 impl Connection {
-    fn open(address: SocketAddr) -> std::io::Result<Self> {
+    fn open(address: &Address) -> std::io::Result<Self> {
         let opened = Instant::now();
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        let stream = match address {
+            Address::Tcp(address) => {
+                let stream = TcpStream::connect_timeout(address, PATIENCE)?;
+                stream.set_nodelay(true)?;
+                stream
+            }
+            // What is called for below works for streams of both kinds.
+            Address::Unix(path) => OwnedFd::from(UnixStream::connect(path)?).into(),
+        };
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        stream.set_nodelay(true)?;
         Ok(Connection {
             stream,
             opened,
@@ -431,7 +441,7 @@ mod tests {
             content: Content::Same(Arc::new(b"hello".to_vec())),
             requests_per_connection: 9,
         };
-        let outcome = turn(address, &want, &mut None).map_err(|failure| failure.kind);
+        let outcome = turn(&address.into(), &want, &mut None).map_err(|failure| failure.kind);
         server.join().expect("the server ends");
         outcome
     }
@@ -491,7 +501,7 @@ mod tests {
             content: Content::Ends(""),
             requests_per_connection: 1,
         };
-        let failure = turn(refusing.address(), &want, &mut None).expect_err("is refused");
+        let failure = turn(&refusing.address().into(), &want, &mut None).expect_err("is refused");
         assert_eq!(failure.kind, Kind::Refused);
     }
 }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod container;
 mod demo;
 mod docs;
 mod fuzz;

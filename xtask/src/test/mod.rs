@@ -2,6 +2,7 @@
 
 mod oom;
 mod steps;
+mod units;
 
 use std::cell::RefCell;
 use std::fmt::Write as _;

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use testkit::TempPrefix;
 
-use super::{Context, Step, oom};
+use super::{Context, Step, oom, units};
 use crate::install::Tool;
 use crate::shop::{Kind, Shop};
 use crate::workspace::{Profile, Workspace};
@@ -130,6 +130,13 @@ pub const STEPS: &[Step] = &[
         after: &["release"],
         tools: &[Tool::PythonVenv, Tool::Chromium],
         run: browser,
+    },
+    Step {
+        name: "units",
+        about: "the units of packaging/systemd under a real systemd, in a container",
+        after: &["release"],
+        tools: &[Tool::PythonDev, Tool::Nspawn],
+        run: units::run,
     },
     Step {
         name: "soak",
