@@ -62,6 +62,7 @@ fn policy(underscores: bool, ignores_invalid: bool) -> HeadPolicy {
     };
     HeadPolicy {
         bare_lf: true,
+        folding: false,
         method: MethodRule {
             characters: MethodCharacters::Capitals,
             length_min: 1,
