@@ -88,7 +88,8 @@ impl Keeping {
 fn check(arguments: &[&str]) {
     let workers = WORKERS.to_string();
     let server = Setup::new(WORKING_APP)
-        .args(&["--workers", &workers])
+        // Connections wait for each other at a barrier: on a loaded machine for longer than the usual two seconds.
+        .args(&["--workers", &workers, "--keep-alive", "600"])
         .args(arguments)
         .start();
     server.until("all workers", || {
