@@ -21,6 +21,7 @@ use proxy_core::server::{Content, ContentError, Interim};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use static_files::FileBody;
+use wsgi_bridge::shared::log_invalid;
 use wsgi_bridge::{Facts, Level};
 
 use crate::awaitable::forget;
@@ -30,6 +31,7 @@ use crate::incoming::{Incoming, Next, pump};
 use crate::message::Head;
 use crate::outgoing::{Outgoing, Piece};
 use crate::surrounded::Surrounded;
+use crate::waits::Waits;
 
 /// See the module.
 pub(crate) struct Exchange {
@@ -257,12 +259,6 @@ impl Exchange {
         self.core.home.resolve(receivers);
     }
 
-    /// Whether `send()` should wait.
-    pub fn is_full(&self) -> bool {
-        let state = self.state();
-        !state.gone && state.outgoing.is_full()
-    }
-
     /// Whether what is sent goes nowhere.
     pub fn is_deaf(&self) -> bool {
         self.state().gone
@@ -275,47 +271,13 @@ impl Exchange {
         }
     }
 
-    /// What `receive()` gives, where it is at hand.
-    pub fn event(self: &Arc<Self>, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        let mut state = self.state();
-        if state.gone || matches!(state.response, Phase::Complete) {
-            drop(state);
-            return disconnect(py).map(Some);
-        }
-        let (bytes, more) = match state.incoming.next() {
-            Next::Bytes(bytes, more) => (bytes, more),
-            Next::Nothing => return Ok(None),
-            Next::Pump(content) => {
-                drop(state);
-                self.core.home.spawn(pump(self.clone(), content));
-                return Ok(None);
-            }
-            Next::Failed(error) => {
-                drop(state);
-                self.fail(&error);
-                return disconnect(py).map(Some);
-            }
-        };
-        drop(state);
-        let event = PyDict::new(py);
-        event.set_item(pyo3::intern!(py, "type"), pyo3::intern!(py, "http.request"))?;
-        event.set_item(
-            pyo3::intern!(py, "body"),
-            pyo3::types::PyBytes::new(py, &bytes),
-        )?;
-        event.set_item(pyo3::intern!(py, "more_body"), more)?;
-        Ok(Some(event.into_any().unbind()))
-    }
-
     /// The content of the request failed: for the application, the client has left.
     pub fn fail(self: &Arc<Self>, error: &ContentError) {
-        let peer = wsgi_bridge::shared::peer_text(&self.facts.connection);
         let level = match error {
             ContentError::ClientGone { .. } => Level::Debug,
             _ => Level::Warning,
         };
-        let words = format!("Invalid request from ip={peer}: {error}");
-        self.core.hooks.log(level, &words);
+        log_invalid(&*self.core.hooks, level, &self.facts.connection, error);
         {
             let mut state = self.state();
             if let (Some(status), Phase::Silent) = (error.status(), &state.response) {
@@ -362,27 +324,62 @@ impl Exchange {
         next
     }
 
-    /// Has a future resolved when there is something to receive.
-    pub fn await_event(&self, future: Py<PyAny>) {
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+impl Waits for Exchange {
+    fn event(self: &Arc<Self>, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        let mut state = self.state();
+        if state.gone || matches!(state.response, Phase::Complete) {
+            drop(state);
+            return disconnect(py).map(Some);
+        }
+        let (bytes, more) = match state.incoming.next() {
+            Next::Bytes(bytes, more) => (bytes, more),
+            Next::Nothing => return Ok(None),
+            Next::Pump(content) => {
+                drop(state);
+                self.core.home.spawn(pump(self.clone(), content));
+                return Ok(None);
+            }
+            Next::Failed(error) => {
+                drop(state);
+                self.fail(&error);
+                return disconnect(py).map(Some);
+            }
+        };
+        drop(state);
+        let event = PyDict::new(py);
+        event.set_item(pyo3::intern!(py, "type"), pyo3::intern!(py, "http.request"))?;
+        event.set_item(
+            pyo3::intern!(py, "body"),
+            pyo3::types::PyBytes::new(py, &bytes),
+        )?;
+        event.set_item(pyo3::intern!(py, "more_body"), more)?;
+        Ok(Some(event.into_any().unbind()))
+    }
+
+    fn is_full(&self) -> bool {
+        let state = self.state();
+        !state.gone && state.outgoing.is_full()
+    }
+
+    fn await_event(&self, future: Py<PyAny>) {
         self.state().receivers.push(future);
     }
 
-    /// Has a future resolved when there is room to send.
-    pub fn await_room(&self, future: Py<PyAny>) {
+    fn await_room(&self, future: Py<PyAny>) {
         self.state().senders.push(future);
     }
 
-    /// Nobody waits with this future any more.
-    pub fn forget(&self, future: &Py<PyAny>) {
+    fn forget(&self, future: &Py<PyAny>) {
         let mut state = self.state();
         let receiver = forget(&mut state.receivers, future);
         let sender = forget(&mut state.senders, future);
         drop(state);
         drop((receiver, sender));
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
     }
 }
 

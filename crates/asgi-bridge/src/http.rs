@@ -13,10 +13,11 @@ use pyo3::prelude::*;
 use static_files::FileBody;
 use wsgi_bridge::shared::borrow_text;
 
-use crate::awaitable::{Awaited, Ready, Waiting};
+use crate::awaitable::{Ready, Waiting};
 use crate::exchange::Exchange;
 use crate::message::{Message, octets, read_fields};
 use crate::outgoing::Piece;
+use crate::waits::{Events, Room, Waits};
 
 /// `receive()`.
 #[pyclass(frozen, name = "receive", module = "viaduct")]
@@ -25,11 +26,10 @@ pub(crate) struct Receive(pub Arc<Exchange>);
 #[pymethods]
 impl Receive {
     fn __call__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let events = Events(self.0.clone());
-        if let Some(event) = events.take(py)? {
+        if let Some(event) = self.0.event(py)? {
             return Ok(Py::new(py, Ready::new(event))?.into_any());
         }
-        let waiting = Waiting::new(self.0.core.home.clone(), Arc::new(events));
+        let waiting = Waiting::new(self.0.core.home.clone(), Arc::new(Events(self.0.clone())));
         Ok(Py::new(py, waiting)?.into_any())
     }
 }
@@ -166,38 +166,4 @@ fn part_of_file(message: &Message<'_, '_>) -> PyResult<FileBody> {
     let left = file.metadata()?.len().saturating_sub(offset);
     let length = count.map_or(left, |count| count.min(left));
     Ok(FileBody::new(file, offset, length))
-}
-
-/// What `receive()` waits for.
-struct Events(Arc<Exchange>);
-
-impl Awaited for Events {
-    fn take(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        self.0.event(py)
-    }
-
-    fn wait(&self, future: Py<PyAny>) {
-        self.0.await_event(future);
-    }
-
-    fn give_up(&self, _py: Python<'_>, future: &Py<PyAny>) {
-        self.0.forget(future);
-    }
-}
-
-/// What `send()` waits for.
-struct Room(Arc<Exchange>);
-
-impl Awaited for Room {
-    fn take(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        Ok((!self.0.is_full()).then(|| py.None()))
-    }
-
-    fn wait(&self, future: Py<PyAny>) {
-        self.0.await_room(future);
-    }
-
-    fn give_up(&self, _py: Python<'_>, future: &Py<PyAny>) {
-        self.0.forget(future);
-    }
 }

@@ -36,6 +36,7 @@ mod settings;
 mod stream;
 mod surrounded;
 mod tasks;
+mod waits;
 mod websocket;
 
 pub use beside::Beside;

@@ -10,7 +10,7 @@ use proxy_core::server::Address;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
-use wsgi_bridge::shared::{Policy, latin1};
+use wsgi_bridge::shared::{METHODS, Policy, latin1};
 use wsgi_bridge::{Facts, percent_decoded};
 
 use crate::settings::Settings;
@@ -64,15 +64,6 @@ impl Scopes {
         let known = Known::all()
             .iter()
             .map(|name| PyBytes::new(py, name.as_str().to_ascii_lowercase().as_bytes()).unbind());
-        let methods = [
-            Method::GET,
-            Method::POST,
-            Method::HEAD,
-            Method::PUT,
-            Method::DELETE,
-            Method::PATCH,
-            Method::OPTIONS,
-        ];
         Ok(Self {
             http: http.unbind(),
             extensions_1_0: extensions(py, &of_files)?.unbind(),
@@ -80,7 +71,7 @@ impl Scopes {
             state,
             known: known.collect(),
             others: HashMap::new(),
-            methods: methods
+            methods: METHODS
                 .map(|method| {
                     let text = PyString::intern(py, method.as_str()).unbind();
                     (method, text)

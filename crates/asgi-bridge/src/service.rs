@@ -1,7 +1,6 @@
 //! [`AsgiService`]: an ASGI application as what answers the requests of connections.
 
 use std::future::poll_fn;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -17,7 +16,9 @@ use proxy_core::server::{
 use proxy_core::timers;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use wsgi_bridge::shared::{Verdict, casefold, error_page, peer_text, refusal};
+use wsgi_bridge::shared::{
+    error_page, log_invalid, log_trouble, peer_text, receive, refuse, unstated,
+};
 use wsgi_bridge::{Facts, Finished, Hooks, Level};
 
 use crate::call::{self, Conversation};
@@ -28,7 +29,7 @@ use crate::http::{Receive, Send as SendCall};
 use crate::message::Head;
 use crate::reactor::Reactor;
 use crate::settings::Settings;
-use crate::stream::{Stream, Unknown, whole};
+use crate::stream::{Stream, whole};
 use crate::websocket::{self, Asked, Opening, Session};
 
 /// Answers requests with an ASGI application, whose loop is watched over by a [`Reactor`].
@@ -144,7 +145,7 @@ impl AsgiService {
                 let body = Body::Stream(Box::pin(stream));
                 (head, body, Content::Streamed(exchange.clone()))
             }
-            Answer::Bare(head) => (head, Body::Stream(Box::pin(Unknown)), Content::None),
+            Answer::Bare(head) => (head, unstated(), Content::None),
         };
         let Head { status, fields, .. } = head;
         let record = Record {
@@ -251,40 +252,17 @@ impl Service for AsgiService {
     async fn serve(&self, request: Request) -> (Response, Self::Record) {
         let interim = request.interim();
         let Request {
-            mut head,
+            head,
             mut content,
             connection,
             received,
             ..
         } = request;
         let settings = &self.core.settings.http;
-        if settings.casefold_http_method {
-            casefold(&mut head.method);
-        }
-        let verdict = self.core.policy.judge(&head, &connection);
-        let Verdict {
-            secure,
-            trusted,
-            script_told,
-        } = *verdict.as_ref().unwrap_or(&Verdict {
-            trusted: false,
-            secure: connection.tls,
-            script_told: false,
-        });
-        let facts = Arc::new(Facts {
-            head,
-            connection,
-            received,
-            secure,
-            trusted,
-            script_told,
-            // Until the application takes over.
-            queued_us: AtomicU64::new(0),
-        });
-        if let Err(objection) = verdict {
-            let peer = peer_text(&facts.connection);
-            let words = format!("Invalid request from ip={peer}: {objection}");
-            self.core.hooks.log(Level::Warning, &words);
+        let (facts, objection) = receive(&self.core.policy, settings, head, connection, received);
+        if let Some(objection) = objection {
+            let hooks = &*self.core.hooks;
+            log_invalid(hooks, Level::Warning, &facts.connection, &objection);
             return self.page(facts, objection.status(), &objection.to_string());
         }
         match websocket::asks(&facts.head, self.core.settings.deflate) {
@@ -322,22 +300,12 @@ impl Service for AsgiService {
         head: &RequestHead,
         connection: &Arc<Connection>,
     ) -> Option<(Response, Self::Record)> {
-        let (status, text) = refusal(refused, head);
-        let peer = peer_text(connection);
-        let words = format!("Invalid request from ip={peer}: {text}");
-        self.core.hooks.log(Level::Warning, &words);
-        Some((error_page(status, &text).0, None))
+        let response = refuse(&*self.core.hooks, refused, head, connection);
+        Some((response, None))
     }
 
     fn trouble(&self, connection: &Connection, trouble: &Trouble) {
-        let level = if trouble.silent {
-            Level::Debug
-        } else {
-            Level::Info
-        };
-        let peer = peer_text(connection);
-        let words = format!("Connection from ip={peer}: {}", trouble.words);
-        self.core.hooks.log(level, &words);
+        log_trouble(&*self.core.hooks, connection, trouble);
     }
 
     fn sent(&self, record: Self::Record, sent: &Sent) {

@@ -6,9 +6,10 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::Method;
-use http_body::{Frame, SizeHint};
+use http_body::Frame;
 use proxy_core::body::{Body, BodyError};
 use wsgi_bridge::Facts;
+use wsgi_bridge::shared::unstated;
 
 use crate::exchange::Exchange;
 
@@ -36,26 +37,7 @@ impl Drop for Stream {
 /// Content in memory. A response that has none does not tell a length that nobody gave.
 pub(crate) fn whole(bytes: Bytes, facts: &Facts) -> Body {
     if bytes.is_empty() && facts.head.method == Method::HEAD {
-        return Body::Stream(Box::pin(Unknown));
+        return unstated();
     }
     Body::Bytes(bytes)
-}
-
-/// No content, of a length that nobody states.
-pub(crate) struct Unknown;
-
-impl http_body::Body for Unknown {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Poll::Ready(None)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::new()
-    }
 }

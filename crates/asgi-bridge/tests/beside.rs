@@ -3,13 +3,12 @@
 mod common;
 
 use std::ffi::CString;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use asgi_bridge::{Beside, Settings};
-use common::{Client, Seen, Told};
+use common::{Client, Running, Seen, Told};
 use proxy_core::server::{Accepted, Connection, Drain, Listener, serve_connection};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -38,11 +37,9 @@ async def app(scope, receive, send):
 ";
 
 struct Server {
-    address: SocketAddr,
+    running: Running,
     module: Py<PyDict>,
     seen: Arc<Seen>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl Server {
@@ -103,16 +100,14 @@ impl Server {
             Python::attach(|py| beside.end(py));
         });
         Self {
-            address,
+            running: Running::new(address, stop, thread),
             module,
             seen,
-            stop: Some(stop),
-            thread: Some(thread),
         }
     }
 
     fn ask(&self, path: &str, fields: &str) -> Client {
-        let mut client = Client::connect(self.address);
+        let mut client = self.running.connect();
         client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
         client
     }
@@ -124,18 +119,6 @@ impl Server {
 
     fn told(&self, count: usize) -> Vec<String> {
         self.seen.told.wait(|told| told.len() >= count)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop.take();
-        if let Some(thread) = self.thread.take() {
-            let ended = thread.join();
-            if !std::thread::panicking() {
-                ended.expect("the server ends well");
-            }
-        }
     }
 }
 

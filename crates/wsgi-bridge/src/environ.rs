@@ -23,6 +23,7 @@ use crate::hooks::{Facts, Hooks};
 use crate::input::Input;
 use crate::names::Names;
 use crate::policy::Policy;
+use crate::reception::METHODS;
 use crate::settings::Settings;
 use crate::start::EarlyHints;
 use crate::text;
@@ -394,15 +395,6 @@ impl Keys {
 
     fn new(py: Python<'_>) -> Self {
         let key = |text: &str| intern_str(py, text).unbind();
-        let methods = [
-            Method::GET,
-            Method::POST,
-            Method::HEAD,
-            Method::PUT,
-            Method::DELETE,
-            Method::PATCH,
-            Method::OPTIONS,
-        ];
         Self {
             method: key("REQUEST_METHOD"),
             raw_uri: key("RAW_URI"),
@@ -419,7 +411,7 @@ impl Keys {
             hints: key("wsgi.early_hints"),
             https: key("https"),
             http10: key("HTTP/1.0"),
-            methods: methods
+            methods: METHODS
                 .map(|method| (method.clone(), key(method.as_str())))
                 .into(),
         }

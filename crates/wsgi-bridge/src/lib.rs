@@ -42,6 +42,7 @@ mod page;
 mod piece;
 mod policy;
 mod pool;
+mod reception;
 mod response_head;
 mod service;
 mod settings;
@@ -59,11 +60,11 @@ pub use settings::{HeadSizes, HeaderMap, NotAPeer, Settings, Trusted, limits};
 /// What a bridge for another interface shares with this one: the rules about requests, the answers to those that break them, and
 /// Python's texts and bytes.
 pub mod shared {
-    pub use crate::page::{error as error_page, peer_text, refusal};
+    pub use crate::page::{error as error_page, peer_text};
     pub use crate::piece::bytes_of;
-    pub use crate::policy::{Objection, Policy, Verdict};
+    pub use crate::policy::{Objection, Policy};
+    pub use crate::reception::{METHODS, log_invalid, log_trouble, receive, refuse, unstated};
     pub use crate::response_head::is_field_text;
-    pub use crate::service::casefold;
     pub use crate::text::{append_latin1, borrow as borrow_text, latin1};
 }
 

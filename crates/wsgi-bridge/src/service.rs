@@ -1,16 +1,12 @@
 //! [`WsgiService`]: a WSGI application as what answers the requests of connections.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use http_body::{Frame, SizeHint};
 use http_wire::head::RequestHead;
-use proxy_core::body::{Body, BodyError};
+use proxy_core::body::Body;
 use proxy_core::server::{
     Address, Connection, ContentError, Ending, Interim, Limits, Outcome, Refusal, Request,
     Response, Sent, Service, Trouble, give_head_back,
@@ -26,8 +22,9 @@ use crate::hooks::{Facts, Finished, Hooks, Level};
 use crate::inline::{Run, RunBody, Turn};
 use crate::outlet::Outlet;
 use crate::page;
-use crate::policy::{Objection, Verdict};
+use crate::policy::Objection;
 use crate::pool::{Job, OutletBody, Pool, Reply, Told};
+use crate::reception::{self, log_invalid, log_trouble, receive, unstated};
 use crate::response_head::{Head, append_length};
 use crate::settings::Settings;
 
@@ -310,11 +307,8 @@ impl WsgiService {
     }
 
     fn object(&self, facts: Arc<Facts>, objection: &Objection) -> (Response, Option<Record>) {
-        let peer = page::peer_text(&facts.connection);
-        self.core.hooks.log(
-            Level::Warning,
-            &format!("Invalid request from ip={peer}: {objection}"),
-        );
+        let hooks = &*self.core.hooks;
+        log_invalid(hooks, Level::Warning, &facts.connection, objection);
         self.page(facts, objection.status(), &objection.to_string())
     }
 
@@ -346,7 +340,7 @@ impl Service for WsgiService {
     async fn serve(&self, request: Request) -> (Response, Self::Record) {
         let interim = request.interim();
         let Request {
-            mut head,
+            head,
             content,
             connection,
             received,
@@ -354,33 +348,8 @@ impl Service for WsgiService {
         } = request;
         // The application has been promised the request; and who only closes the sending side still reads.
         connection.ignore_client_abort(true);
-        if self.core.settings.casefold_http_method {
-            casefold(&mut head.method);
-        }
-        let verdict = self.core.policy.judge(&head, &connection);
-        let nothing = Verdict {
-            trusted: false,
-            secure: connection.tls,
-            script_told: false,
-        };
-        let (verdict, objection) = match verdict {
-            Ok(verdict) => (verdict, None),
-            Err(objection) => (nothing, Some(objection)),
-        };
-        let Verdict {
-            secure,
-            trusted,
-            script_told,
-        } = verdict;
-        let facts = Arc::new(Facts {
-            head,
-            connection,
-            received,
-            secure,
-            trusted,
-            script_told,
-            queued_us: AtomicU64::new(0),
-        });
+        let core = &self.core;
+        let (facts, objection) = receive(&core.policy, &core.settings, head, connection, received);
         match (&self.mode, objection) {
             (_, Some(objection)) => self.object(facts, &objection),
             (Mode::Inline(turn), None) if content.is_end() && !turn.is_taken() => {
@@ -397,24 +366,12 @@ impl Service for WsgiService {
         head: &RequestHead,
         connection: &Arc<Connection>,
     ) -> Option<(Response, Self::Record)> {
-        let (status, text) = page::refusal(refusal, head);
-        let peer = page::peer_text(connection);
-        self.core.hooks.log(
-            Level::Warning,
-            &format!("Invalid request from ip={peer}: {text}"),
-        );
-        Some((page::error(status, &text).0, None))
+        let response = reception::refuse(&*self.core.hooks, refusal, head, connection);
+        Some((response, None))
     }
 
     fn trouble(&self, connection: &Connection, trouble: &Trouble) {
-        let level = if trouble.silent {
-            Level::Debug
-        } else {
-            Level::Info
-        };
-        let peer = page::peer_text(connection);
-        let words = format!("Connection from ip={peer}: {}", trouble.words);
-        self.core.hooks.log(level, &words);
+        log_trouble(&*self.core.hooks, connection, trouble);
     }
 
     fn sent(&self, record: Self::Record, sent: &Sent) {
@@ -448,39 +405,10 @@ impl Service for WsgiService {
     }
 }
 
-/// Changes a method to upper case.
-pub fn casefold(method: &mut Method) {
-    let upper = method.as_str().to_ascii_uppercase();
-    if upper != method.as_str()
-        && let Ok(folded) = Method::from_bytes(upper.as_bytes())
-    {
-        *method = folded;
-    }
-}
-
 fn body(whole: Whole) -> Body {
     match whole {
         Whole::Bytes(bytes) => Body::Bytes(bytes),
         Whole::File(file) => file.into(),
-        Whole::Unknown => Body::Stream(Box::pin(Unknown)),
-    }
-}
-
-/// No content, of a length that nobody states: none is sent (HEAD), and what GET would give is not known.
-struct Unknown;
-
-impl http_body::Body for Unknown {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Poll::Ready(None)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::new()
+        Whole::Unknown => unstated(),
     }
 }

@@ -10,8 +10,9 @@ use wsgi_bridge::shared::borrow_text;
 
 use super::frame::is_close_code;
 use super::session::{Incoming, Refused, Session, Told};
-use crate::awaitable::{Awaited, Ready, Waiting};
+use crate::awaitable::{Ready, Waiting};
 use crate::message::{Head, Message, octets, read_fields};
+use crate::waits::{Events, Room, Waits};
 
 /// `receive()`.
 #[pyclass(frozen, name = "receive", module = "viaduct")]
@@ -20,11 +21,10 @@ pub(crate) struct Receive(pub Arc<Session>);
 #[pymethods]
 impl Receive {
     fn __call__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let events = Events(self.0.clone());
-        if let Some(event) = events.take(py)? {
+        if let Some(event) = Waits::event(&self.0, py)? {
             return Ok(Py::new(py, Ready::new(event))?.into_any());
         }
-        let waiting = Waiting::new(self.0.core.home.clone(), Arc::new(events));
+        let waiting = Waiting::new(self.0.core.home.clone(), Arc::new(Events(self.0.clone())));
         Ok(Py::new(py, waiting)?.into_any())
     }
 }
@@ -119,58 +119,48 @@ impl Send {
     }
 }
 
-/// What `receive()` waits for.
-struct Events(Arc<Session>);
-
-impl Awaited for Events {
-    fn take(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        let Some(told) = self.0.take() else {
-            return Ok(None);
-        };
-        let event = PyDict::new(py);
-        let kind = intern!(py, "type");
-        match told {
-            Told::Connect => event.set_item(kind, intern!(py, "websocket.connect"))?,
-            Told::Message(message) => {
-                event.set_item(kind, intern!(py, "websocket.receive"))?;
-                match message {
-                    Incoming::Text(text) => event.set_item(intern!(py, "text"), text)?,
-                    Incoming::Binary(bytes) => {
-                        event.set_item(intern!(py, "bytes"), PyBytes::new(py, &bytes))?;
-                    }
+/// A message as `receive()` gives it.
+fn event(py: Python<'_>, told: Told) -> PyResult<Py<PyAny>> {
+    let event = PyDict::new(py);
+    let kind = intern!(py, "type");
+    match told {
+        Told::Connect => event.set_item(kind, intern!(py, "websocket.connect"))?,
+        Told::Message(message) => {
+            event.set_item(kind, intern!(py, "websocket.receive"))?;
+            match message {
+                Incoming::Text(text) => event.set_item(intern!(py, "text"), text)?,
+                Incoming::Binary(bytes) => {
+                    event.set_item(intern!(py, "bytes"), PyBytes::new(py, &bytes))?;
                 }
             }
-            Told::Disconnect(code, reason) => {
-                event.set_item(kind, intern!(py, "websocket.disconnect"))?;
-                event.set_item(intern!(py, "code"), code)?;
-                event.set_item(intern!(py, "reason"), reason)?;
-            }
         }
-        Ok(Some(event.into_any().unbind()))
+        Told::Disconnect(code, reason) => {
+            event.set_item(kind, intern!(py, "websocket.disconnect"))?;
+            event.set_item(intern!(py, "code"), code)?;
+            event.set_item(intern!(py, "reason"), reason)?;
+        }
     }
-
-    fn wait(&self, future: Py<PyAny>) {
-        self.0.await_message(future);
-    }
-
-    fn give_up(&self, _py: Python<'_>, future: &Py<PyAny>) {
-        self.0.forget(future);
-    }
+    Ok(event.into_any().unbind())
 }
 
-/// What `send()` waits for.
-struct Room(Arc<Session>);
-
-impl Awaited for Room {
-    fn take(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        Ok((!self.0.is_full()).then(|| py.None()))
+impl Waits for Session {
+    fn event(self: &Arc<Self>, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        self.take().map(|told| event(py, told)).transpose()
     }
 
-    fn wait(&self, future: Py<PyAny>) {
-        self.0.await_room(future);
+    fn is_full(&self) -> bool {
+        Self::is_full(self)
     }
 
-    fn give_up(&self, _py: Python<'_>, future: &Py<PyAny>) {
-        self.0.forget(future);
+    fn await_event(&self, future: Py<PyAny>) {
+        self.await_message(future);
+    }
+
+    fn await_room(&self, future: Py<PyAny>) {
+        Self::await_room(self, future);
+    }
+
+    fn forget(&self, future: &Py<PyAny>) {
+        Self::forget(self, future);
     }
 }

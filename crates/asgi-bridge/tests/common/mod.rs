@@ -3,12 +3,14 @@
 
 #[path = "../../../wsgi-bridge/tests/common/client.rs"]
 mod client;
+#[path = "../../../wsgi-bridge/tests/common/running.rs"]
+mod running;
 
 use std::ffi::CString;
 use std::io::{ErrorKind, Write};
-use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, Condvar, Mutex};
-use std::thread::JoinHandle;
+use std::net::TcpListener;
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use asgi_bridge::{AsgiService, Lifespan, Reactor, Settings, close_loop, new_loop, step_aside};
@@ -16,6 +18,7 @@ pub use client::{Answer, Client};
 use proxy_core::server::{Accepted, Connection, Drain, Listener, serve_connection};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+pub use running::{Running, Watched};
 use tokio::sync::oneshot;
 use wsgi_bridge::{Facts, Finished, Hooks, Level};
 
@@ -39,10 +42,16 @@ const TURNS: usize = 5;
 
 /// A running server; ends when dropped.
 pub struct Server {
-    pub address: SocketAddr,
+    running: Running,
     pub seen: Arc<Seen>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+}
+
+impl Deref for Server {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
+    }
 }
 
 /// What the service and the application told.
@@ -51,40 +60,6 @@ pub struct Seen {
     pub log: Watched<Vec<String>>,
     pub finished: Watched<Vec<(u16, u64, String)>>,
     pub told: Watched<Vec<String>>,
-}
-
-/// Something that is waited for.
-#[derive(Default)]
-pub struct Watched<T> {
-    value: Mutex<T>,
-    changed: Condvar,
-}
-
-/// Nothing takes so long.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-impl<T: Clone + std::fmt::Debug> Watched<T> {
-    /// Changes it.
-    pub fn change(&self, change: impl FnOnce(&mut T)) {
-        change(&mut self.value.lock().unwrap());
-        self.changed.notify_all();
-    }
-
-    /// What it is now.
-    pub fn now(&self) -> T {
-        self.value.lock().unwrap().clone()
-    }
-
-    /// What it is when it is as it should be.
-    pub fn wait(&self, done: impl Fn(&T) -> bool) -> T {
-        let value = self.value.lock().unwrap();
-        let (value, _) = self
-            .changed
-            .wait_timeout_while(value, PATIENCE, |value| !done(value))
-            .unwrap();
-        assert!(done(&value), "it did not come: {:?}", *value);
-        value.clone()
-    }
 }
 
 /// `told` of the application: a list that the test waits for.
@@ -149,29 +124,9 @@ impl Server {
             });
         });
         Self {
-            address,
+            running: Running::new(address, stop, thread),
             seen,
-            stop: Some(stop),
-            thread: Some(thread),
         }
-    }
-
-    pub fn connect(&self) -> Client {
-        Client::connect(self.address)
-    }
-
-    /// One request on a connection of its own.
-    pub fn ask(&self, request: &str) -> Answer {
-        let mut client = self.connect();
-        client.send(request);
-        client.answer(request.starts_with("HEAD"))
-    }
-
-    /// `GET` of a target.
-    pub fn get(&self, target: &str) -> Answer {
-        self.ask(&format!(
-            "GET {target} HTTP/1.1\r\nHost: shop.example\r\n\r\n"
-        ))
     }
 
     /// What the application has put into `told`, as texts, when it is so much.
@@ -230,18 +185,6 @@ impl Server {
     pub fn await_log(&self, words: &str) {
         let has = |log: &Vec<String>| log.iter().any(|line| line.contains(words));
         self.seen.log.wait(has);
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop.take();
-        if let Some(thread) = self.thread.take() {
-            let ended = thread.join();
-            if !std::thread::panicking() {
-                ended.expect("the server ends well");
-            }
-        }
     }
 }
 

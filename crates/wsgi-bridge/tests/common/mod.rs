@@ -2,33 +2,40 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 mod client;
+mod running;
 
 use std::ffi::CString;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-pub use client::{Answer, Client};
 use proxy_core::server::{Accepted, Address, Connection, Drain, Listener, serve_connection};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use running::{Running, Watched};
 use tokio::sync::oneshot;
 use wsgi_bridge::{Facts, Finished, Hooks, Level, Settings, WsgiService, attached, share_thread};
 
 /// A running server; ends when dropped.
 pub struct Server {
-    pub address: SocketAddr,
+    running: Running,
     pub seen: Arc<Seen>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+}
+
+impl Deref for Server {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
+    }
 }
 
 /// What the service told.
 #[derive(Default)]
 pub struct Seen {
-    pub log: Mutex<Vec<String>>,
-    pub finished: Mutex<Vec<Line>>,
+    pub log: Watched<Vec<String>>,
+    pub finished: Watched<Vec<Line>>,
     pub balance: Mutex<i64>,
 }
 
@@ -44,10 +51,8 @@ pub struct Line {
 
 impl Hooks for Seen {
     fn log(&self, level: Level, message: &str) {
-        self.log
-            .lock()
-            .unwrap()
-            .push(format!("{} {message}", level.as_str()));
+        let line = format!("{} {message}", level.as_str());
+        self.log.change(|log| log.push(line));
     }
 
     fn began(&self, _slot: usize, _facts: &Facts) {
@@ -66,7 +71,7 @@ impl Hooks for Seen {
                 .collect()
         };
         let outcome = format!("{:?}", finished.sent.outcome);
-        self.finished.lock().unwrap().push(Line {
+        let line = Line {
             status: finished.status.as_u16(),
             content_bytes: finished.content_bytes,
             environ: finished.environ.to_vec(),
@@ -76,17 +81,14 @@ impl Hooks for Seen {
                 .next()
                 .unwrap_or_default()
                 .to_owned(),
-        });
+        };
+        self.finished.change(|lines| lines.push(line));
     }
 }
 
 impl Seen {
     pub fn logged(&self, words: &str) -> bool {
-        self.log
-            .lock()
-            .unwrap()
-            .iter()
-            .any(|line| line.contains(words))
+        self.log.now().iter().any(|line| line.contains(words))
     }
 }
 
@@ -131,74 +133,29 @@ impl Server {
             });
         });
         Self {
-            address,
+            running: Running::new(address, stop, thread),
             seen,
-            stop: Some(stop),
-            thread: Some(thread),
         }
-    }
-
-    pub fn connect(&self) -> Client {
-        Client::connect(self.address)
-    }
-
-    /// One request on a connection of its own, until the server closes.
-    pub fn ask(&self, request: &str) -> Answer {
-        let mut client = self.connect();
-        client.send(request);
-        client.answer(request.starts_with("HEAD"))
-    }
-
-    /// `GET` of a target.
-    pub fn get(&self, target: &str) -> Answer {
-        self.ask(&format!(
-            "GET {target} HTTP/1.1\r\nHost: shop.example\r\n\r\n"
-        ))
     }
 
     /// Waits until so many requests are over, and tells of them.
     pub fn finished(&self, count: usize) -> Vec<Line> {
-        for _ in 0..2000 {
-            let lines = self.seen.finished.lock().unwrap().clone();
-            if lines.len() >= count {
-                return lines;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        panic!(
-            "{count} requests were to be over: {:?}",
-            self.seen.finished.lock().unwrap()
-        );
+        self.seen.finished.wait(|lines| lines.len() >= count)
     }
 
     /// Waits until the log has these words.
     pub fn await_log(&self, words: &str) {
-        for _ in 0..2000 {
-            if self.seen.logged(words) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        panic!(
-            "{words:?} was to be in the log: {:?}",
-            self.seen.log.lock().unwrap()
-        );
+        let has = |log: &Vec<String>| log.iter().any(|line| line.contains(words));
+        self.seen.log.wait(has);
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.stop.take();
-        if let Some(thread) = self.thread.take() {
-            let ended = thread.join();
-            if !std::thread::panicking() {
-                ended.expect("the server ends well");
-                assert_eq!(
-                    *self.seen.balance.lock().unwrap(),
-                    0,
-                    "began and ended come in pairs"
-                );
-            }
+        self.running.end();
+        if !std::thread::panicking() {
+            let balance = *self.seen.balance.lock().unwrap();
+            assert_eq!(balance, 0, "began and ended come in pairs");
         }
     }
 }
