@@ -1,8 +1,8 @@
 //! Finds the Python library that this crate's own tests, examples and benches are linked with.
 //!
-//! The crate itself is always compiled for use inside an extension module (pyo3's `extension-module`, for the whole
-//! workspace, so that feature unification cannot link a libpython into the module that a user's interpreter loads).
-//! Executables need the library named; that is what this script does, for this package only. Without a Python that
+//! Together with appserver-worker the crate is compiled for use inside an extension module (pyo3's `extension-module`), and
+//! pyo3 names no library then. Executables need it named; that is what this script does, for this package only. A program that
+//! embeds the crate, and no extension module, gets the library from pyo3. Without a Python that
 //! has its library (Debian: `python3-dev`) everything but the tests still builds.
 
 use std::process::Command;

@@ -145,7 +145,8 @@ impl Life {
 }
 
 impl AsgiService {
-    /// Says in which runtime connections are served, where that is not the loop's thread.
+    /// Says in which runtime connections are served, where that is not the loop's thread. To be called before the first request: what
+    /// the application sends is passed on there.
     pub fn set_runtime(&self, runtime: Handle) {
         self.core().home.set_runtime(runtime);
     }

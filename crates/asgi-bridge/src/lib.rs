@@ -8,7 +8,8 @@
 //!
 //! - [`Reactor`] puts connections onto the thread of an asyncio loop; [`AsgiService`] answers; [`Lifespan`] starts and ends the
 //!   application; [`Settings`] say how; [`Hooks`](wsgi_bridge::Hooks) hear of it.
-//! - [`Beside`] runs the application on a thread of its own instead, for services whose thread is needed for something else.
+//! - [`Beside`] runs the application on a thread of its own instead, for services whose thread is needed for something else: a program that embeds
+//!   Python ([`wsgi_bridge::embedded`]) mounts them in axum or hyper, see `examples/axum_django_asgi.rs`.
 //! - The rules about requests, trusted peers and error pages are those of `wsgi-bridge`: to a client it is the same server.
 //!
 //! Where applications can tell: `send()` and `receive()` return objects for `await` that have a coroutine's methods, not coroutines;

@@ -9,6 +9,8 @@
 //! - [`WsgiService`] answers; [`Settings`] say how; [`Hooks`] hear of it: logs, watchers, Python code around each request.
 //! - With one thread the application runs on the connection's own thread, with the GIL held except while the runtime is parked
 //!   ([`share_thread`]); with more, on Python threads beside it.
+//! - [`embedded`] starts Python in a program of one's own; [`proxy_core::tower::Handler`] makes the service one of tower's, for axum,
+//!   hyper and others. `examples/axum_django` shows both.
 //!
 //! The rules are gunicorn's wherever an application or a client can tell, so that applications need no change. Where they are
 //! better, or cannot be the same:
@@ -29,6 +31,7 @@ mod answer;
 mod call;
 mod content;
 mod core;
+pub mod embedded;
 mod environ;
 mod errors;
 mod file_wrapper;

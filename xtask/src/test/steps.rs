@@ -111,6 +111,13 @@ pub const STEPS: &[Step] = &[
         run: django,
     },
     Step {
+        name: "embedding",
+        about: "the examples of the bridges: Django in an axum router",
+        after: &["build"],
+        tools: &[Tool::PythonVenv, Tool::PythonDev],
+        run: embedding,
+    },
+    Step {
         name: "release",
         about: "edge and appserver as people run them",
         after: &[],
@@ -333,6 +340,27 @@ fn django(context: &Context<'_>) -> Result<String, String> {
         Some(sum) if !sum.starts_with("Ran 0 ") => Ok(sum.to_owned()),
         _ => Err("no test was run".to_owned()),
     }
+}
+
+fn embedding(context: &Context<'_>) -> Result<String, String> {
+    let workspace = context.workspace;
+    let venv = context.venv()?;
+    let check = workspace.join("crates/wsgi-bridge/examples/axum_django/check.py");
+    for (example, application) in [
+        ("axum_django", "django_site:application"),
+        ("axum_django_asgi", "django_site:asgi"),
+    ] {
+        let mut python = Command::new(venv.program("python"));
+        python
+            .arg("-B")
+            .arg(&check)
+            .arg(workspace.program(Profile::Debug, &format!("examples/{example}")))
+            .arg(application)
+            .env("VIRTUAL_ENV", &venv.path)
+            .env("PYTHONDONTWRITEBYTECODE", "1");
+        context.run(&mut python, 5)?;
+    }
+    Ok(String::new())
 }
 
 fn release(context: &Context<'_>) -> Result<String, String> {
