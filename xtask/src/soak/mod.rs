@@ -9,6 +9,7 @@ mod malformed;
 mod reloads;
 mod slow;
 mod stops;
+mod trickle;
 mod witness;
 
 use std::path::Path;
@@ -21,6 +22,7 @@ use crate::options::Options;
 use crate::process;
 use crate::shop::{Kind, Shop};
 use crate::workspace::{Profile, Workspace};
+use trickle::Crowd;
 
 const USAGE: &str = "usage: cargo xtask soak [options] [PHASE…]
 
@@ -30,6 +32,7 @@ The shop under load from a client that counts every lost, short or wrong respons
   code       HUP to appserver, again and again: nothing is lost, all workers are new ones
   kills      kill -9 of edge's worker and appserver's in turn: only what was in flight there fails
   slow       clients that send a byte a second: all of them are answered, and nobody waits for them
+  trickle    5000 clients send and 1000 read a byte a second, straight to appserver: what is left for others is told
   large      200 MB up and 500 MB down: memory stays
   malformed  requests that are none: the application never hears of them
   stops      TERM and QUIT: what runs is finished, then the programs end with code 0
@@ -50,6 +53,7 @@ pub struct Plan {
     slow_clients: usize,
     /// Bytes that each of them sends one a second.
     slow_bytes: usize,
+    crowd: Crowd,
     upload_mb: usize,
     download_mb: usize,
 }
@@ -65,6 +69,12 @@ impl Plan {
             kills: 10,
             slow_clients: 2000,
             slow_bytes: 40,
+            crowd: Crowd {
+                senders: 5000,
+                readers: 1000,
+                seconds: 20,
+                rounds: 3,
+            },
             upload_mb: 200,
             download_mb: 500,
         }
@@ -78,6 +88,12 @@ impl Plan {
             kills: 3,
             slow_bytes: 8,
             slow_clients: 500,
+            crowd: Crowd {
+                senders: 1000,
+                readers: 200,
+                seconds: 3,
+                rounds: 1,
+            },
             ..Plan::full()
         }
     }
@@ -87,7 +103,7 @@ impl Plan {
     }
 }
 
-const PHASES: [&str; 7] = [
+const PHASES: [&str; 8] = [
     "reloads",
     "code",
     "kills",
@@ -95,6 +111,7 @@ const PHASES: [&str; 7] = [
     "large",
     "malformed",
     "stops",
+    "trickle",
 ];
 
 /// The command.
@@ -169,6 +186,9 @@ pub fn run(workspace: &Workspace, plan: &Plan, log: &Path) -> Result<String, Str
     }
     if plan.has("stops") {
         report.phase("stops", || stops::run(workspace, &venv, &kind));
+    }
+    if plan.has("trickle") {
+        report.phase("trickle", || trickle::run(&venv, &kind, &plan.crowd));
     }
     report.result()
 }

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,12 @@ pub fn run(shop: &mut Shop, clients: usize, bytes: usize) -> Result<String, Stri
     let load = Load::start(shop.address, super::wants(shop)?);
     let mut slow = Vec::new();
     for number in 0..clients {
-        slow.push(Slow::open(shop.address, number % 2 == 1, bytes)?);
+        let (with_content, statuses) = match number % 2 {
+            0 => (false, &["200"][..]),
+            // Django refuses it, by its own rules: it was asked.
+            _ => (true, &["403", "405"][..]),
+        };
+        slow.push(Slow::open(shop.address, with_content, bytes, statuses)?);
     }
     let complete = AtomicBool::new(false);
     let (dripped, others) = std::thread::scope(|scope| {
@@ -79,7 +85,8 @@ fn more_connections(shop: &Shop, connections: usize) -> Result<(), String> {
         .ok_or_else(|| "the front did not take the configuration with more connections".to_owned())
 }
 
-struct Slow {
+/// A client that sends the end of its request slowly.
+pub(super) struct Slow {
     stream: TcpStream,
     /// What it sends a byte a second.
     tail: Vec<u8>,
@@ -87,22 +94,27 @@ struct Slow {
 }
 
 impl Slow {
-    fn open(address: SocketAddr, with_content: bool, bytes: usize) -> Result<Self, String> {
+    /// Connects and sends the beginning of a head, or a head whose content is to come.
+    pub fn open(
+        address: SocketAddr,
+        with_content: bool,
+        bytes: usize,
+        statuses: &'static [&'static str],
+    ) -> Result<Self, String> {
         let told = |error: std::io::Error| format!("a slow client can't connect: {error}");
         let mut stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(told)?;
         stream.set_nodelay(true).map_err(told)?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(told)?;
-        let (head, tail, statuses) = if with_content {
-            // Django refuses it, by its own rules: it was asked.
+        let (head, tail) = if with_content {
             let head = format!(
                 "POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: {bytes}\r\n\r\n"
             );
-            (head, vec![b'x'; bytes], &["403", "405"][..])
+            (head, vec![b'x'; bytes])
         } else {
             let mut tail = vec![b'x'; bytes.saturating_sub(4)];
             tail.extend_from_slice(b"\r\n\r\n");
             let head = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: ".to_owned();
-            (head, tail, &["200"][..])
+            (head, tail)
         };
         stream.write_all(head.as_bytes()).map_err(told)?;
         Ok(Slow {
@@ -112,7 +124,16 @@ impl Slow {
         })
     }
 
-    fn answered(&mut self) -> Result<(), String> {
+    /// Sends these of its last bytes.
+    pub fn send(&mut self, range: Range<usize>) -> Result<(), String> {
+        let at = range.start;
+        self.stream
+            .write_all(&self.tail[range])
+            .map_err(|error| format!("a slow client was cut off at byte {at}: {error}"))
+    }
+
+    /// Waits for the answer.
+    pub fn answered(&mut self) -> Result<(), String> {
         let mut answer = Vec::new();
         while !answer.windows(4).any(|window| window == b"\r\n\r\n") {
             let mut piece = [0; 1024];
@@ -144,11 +165,7 @@ fn drip(slow: &mut [Slow], bytes: usize) -> Result<(), String> {
     for at in 0..bytes {
         let start = Instant::now();
         for client in slow.iter_mut() {
-            let byte = client.tail[at];
-            client
-                .stream
-                .write_all(&[byte])
-                .map_err(|error| format!("a slow client was cut off at byte {at}: {error}"))?;
+            client.send(at..at + 1)?;
         }
         if at + 1 < bytes {
             std::thread::sleep(Duration::from_secs(1).saturating_sub(start.elapsed()));
