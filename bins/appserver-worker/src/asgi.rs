@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use appserver_protocol::{WorkerSettings, exit};
 use asgi_bridge::{AsgiService, Lifespan, Reactor, Settings, close_loop, new_loop};
+use proxy_core::server::Address;
 use pyo3::prelude::*;
 use supervisor::Link;
 use wsgi_bridge::{Hooks, Level};
@@ -140,6 +141,10 @@ pub(crate) fn asked_for() -> Option<i32> {
 
 impl Application for AsgiService {
     async fn ready(&self, _at_most: Duration) {}
+
+    fn trusts(&self, peer: &Address) -> bool {
+        Self::trusts(self, peer)
+    }
 
     fn part(&self) {
         Self::part(self);

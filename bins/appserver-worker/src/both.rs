@@ -6,7 +6,9 @@ use std::time::Duration;
 use appserver_protocol::{WorkerSettings, exit};
 use asgi_bridge::{AsgiService, Beside};
 use http_wire::head::RequestHead;
-use proxy_core::server::{Connection, Limits, Refusal, Request, Response, Sent, Service, Trouble};
+use proxy_core::server::{
+    Address, Connection, Limits, Refusal, Request, Response, Sent, Service, Trouble,
+};
 use pyo3::prelude::*;
 use supervisor::Board;
 use tokio::runtime::Handle;
@@ -158,6 +160,10 @@ impl Service for Both {
 impl Application for Both {
     async fn ready(&self, at_most: Duration) {
         self.wsgi.ready(at_most).await;
+    }
+
+    fn trusts(&self, peer: &Address) -> bool {
+        self.wsgi.trusts(peer)
     }
 
     fn part(&self) {

@@ -257,7 +257,11 @@ fn request<'py>(py: Python<'py>, facts: &Facts) -> PyResult<Bound<'py, PyTuple>>
             .map(|&byte| char::from(byte))
             .collect::<String>()
     };
-    let version = (1, u8::from(head.version == Version::Http11));
+    let version = match head.version {
+        Version::Http10 => (1, 0),
+        Version::Http11 => (1, 1),
+        Version::Http2 => (2, 0),
+    };
     let scheme = if facts.secure { "https" } else { "http" };
     let peer = match &facts.connection.peer {
         Address::Inet(peer) => (peer.ip().to_string(), peer.port())

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use appserver_protocol::WorkerSettings;
-use proxy_core::server::Protocols;
 use proxy_core::server::tls::{ClientAuth, File, Identity, IdentityFault, Tls};
+use proxy_core::server::{PriorKnowledge, Protocols, http2};
 
 static SETTLED: Mutex<Option<Arc<Protocols>>> = Mutex::new(None);
 
@@ -30,8 +30,63 @@ pub(crate) fn settled() -> Arc<Protocols> {
 
 fn read(settings: &WorkerSettings) -> Result<Protocols, String> {
     let names = protocols(&settings.http_protocols)?;
+    let http2 = http2(settings)?;
     Ok(Protocols {
         tls: tls(settings, &names)?,
+        http2: names.contains(&&b"h2"[..]).then(|| Arc::new(http2)),
+        prior_knowledge: match settings.http2_cleartext.as_str() {
+            "prior-knowledge" => PriorKnowledge::Demanded,
+            _ => PriorKnowledge::Refused,
+        },
+    })
+}
+
+/// What a connection from `peer` speaks: only peers that are trusted may speak HTTP/2 in the clear, as with gunicorn.
+pub(crate) fn of_peer(protocols: &Protocols, trusted: bool) -> Protocols {
+    let mut own = protocols.clone();
+    if !trusted {
+        own.prior_knowledge = PriorKnowledge::Refused;
+    }
+    own
+}
+
+/// The numbers of HTTP/2.
+fn http2(settings: &WorkerSettings) -> Result<http2::Settings, String> {
+    let within = |name: &str, value: u64, least: u64, most: u64| {
+        u32::try_from(value)
+            .ok()
+            .filter(|_| (least..=most).contains(&value))
+            .ok_or_else(|| {
+                format!("Invalid value for {name}: {value}: a number from {least} to {most}")
+            })
+    };
+    const LARGEST: u64 = (1 << 31) - 1;
+    let header_list = match settings.http2_max_header_list_size {
+        0 => 1 << 20,
+        bytes => bytes,
+    };
+    Ok(http2::Settings {
+        concurrent_streams: within(
+            "http2_max_concurrent_streams",
+            settings.http2_max_concurrent_streams,
+            1,
+            LARGEST,
+        )?,
+        window_bytes: within(
+            "http2_initial_window_size",
+            settings.http2_initial_window_size,
+            0,
+            LARGEST,
+        )?,
+        frame_bytes: within(
+            "http2_max_frame_size",
+            settings.http2_max_frame_size,
+            16_384,
+            16_777_215,
+        )?,
+        header_list_bytes: within("http2_max_header_list_size", header_list, 1, LARGEST)?,
+        websockets: settings.is_asgi() || settings.has_both(),
+        ..http2::Settings::default()
     })
 }
 
@@ -41,7 +96,7 @@ fn protocols(names: &[String]) -> Result<Vec<&'static [u8]>, String> {
     for name in names.iter().map(|name| name.trim().to_ascii_lowercase()) {
         let protocol: &[u8] = match name.as_str() {
             "h1" => b"http/1.1",
-            "h2" => return Err("http_protocols: h2 is not spoken yet; leave it out".to_owned()),
+            "h2" => b"h2",
             "" => continue,
             other => {
                 return Err(format!(

@@ -151,8 +151,12 @@ impl Scopes {
     ) -> PyResult<()> {
         let py = scope.py();
         let head = &facts.head;
-        if head.version == Version::Http10 {
-            scope.set_item(intern!(py, "http_version"), intern!(py, "1.0"))?;
+        match head.version {
+            Version::Http11 => {}
+            Version::Http10 => {
+                scope.set_item(intern!(py, "http_version"), intern!(py, "1.0"))?;
+            }
+            Version::Http2 => scope.set_item(intern!(py, "http_version"), intern!(py, "2"))?,
         }
         let raw = head.target.path();
         if raw != b"/" {

@@ -11,8 +11,8 @@ use http_wire::fields::Fields;
 use http_wire::head::RequestHead;
 use proxy_core::body::Body;
 use proxy_core::server::{
-    Connection, Ending, Limits, Outcome, Refusal, Request, Response, Sent, Service, Trouble,
-    give_head_back,
+    Address, Connection, Ending, Limits, Outcome, Refusal, Request, Response, Sent, Service,
+    Trouble, give_head_back,
 };
 use proxy_core::timers;
 use pyo3::prelude::*;
@@ -84,6 +84,11 @@ impl AsgiService {
 
     pub(crate) fn core(&self) -> Arc<Core> {
         self.core.clone()
+    }
+
+    /// Whether a peer is believed what it says of clients behind it.
+    pub fn trusts(&self, peer: &Address) -> bool {
+        self.core.settings.http.forwarded_allow_ips.includes(peer)
     }
 
     /// Whether a request asks for a WebSocket.

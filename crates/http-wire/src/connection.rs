@@ -39,9 +39,9 @@ pub const HOP_BY_HOP: KnownSet = KnownSet::of(&[
 #[inline]
 pub fn persists(version: Version, fields: &Fields) -> bool {
     if !fields.contains(Known::Connection) {
-        return version == Version::Http11;
+        return version != Version::Http10;
     }
-    let mut keep_alive = version == Version::Http11;
+    let mut keep_alive = version != Version::Http10;
     for value in fields.get_all(Known::Connection) {
         // Nearly always the field is just one of the two words.
         if value.eq_ignore_ascii_case(b"keep-alive") {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// HTTP/1.0 or HTTP/1.1.
+/// HTTP/1.0, HTTP/1.1, or another way to say the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Version {
     /// `HTTP/1.0`
@@ -10,14 +10,17 @@ pub enum Version {
     /// `HTTP/1.1`
     #[default]
     Http11,
+    /// `HTTP/2.0`: never on the wire of this crate. For heads of requests that came by HTTP/2 and were made into this crate's form.
+    Http2,
 }
 
 impl Version {
-    /// `HTTP/1.0` or `HTTP/1.1`.
+    /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2.0`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Version::Http10 => "HTTP/1.0",
             Version::Http11 => "HTTP/1.1",
+            Version::Http2 => "HTTP/2.0",
         }
     }
 }
@@ -33,6 +36,7 @@ impl From<Version> for http::Version {
         match version {
             Version::Http10 => http::Version::HTTP_10,
             Version::Http11 => http::Version::HTTP_11,
+            Version::Http2 => http::Version::HTTP_2,
         }
     }
 }

@@ -136,8 +136,13 @@ impl Environs {
             let method = self.keys.method(py, &head.method)?;
             set(&environ, &self.keys.method, method.as_ptr())?;
         }
-        if head.version == Version::Http10 {
-            set(&environ, &self.keys.protocol, self.keys.http10.as_ptr())?;
+        match head.version {
+            Version::Http11 => {}
+            Version::Http10 => set(&environ, &self.keys.protocol, self.keys.http10.as_ptr())?,
+            Version::Http2 => {
+                let protocol = intern!(py, "HTTP/2.0");
+                set(&environ, &self.keys.protocol, protocol.as_ptr())?;
+            }
         }
         if facts.secure {
             set(&environ, &self.keys.scheme, self.keys.https.as_ptr())?;
@@ -166,6 +171,10 @@ impl Environs {
             }
         }
         self.put_fields(&environ, facts, policy)?;
+        if head.version == Version::Http2 {
+            // gunicorn's; whoever sends a field "Version" does not get through with it.
+            environ.set_item(intern!(py, "HTTP_VERSION"), intern!(py, "2"))?;
+        }
         Ok(environ)
     }
 

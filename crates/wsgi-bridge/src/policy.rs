@@ -124,7 +124,10 @@ impl Policy {
         Ok(Verdict {
             script_told,
             trusted,
-            secure: secure.unwrap_or(connection.tls),
+            // What a trusted peer says by `:scheme` (HTTP/2) counts less than what it says by a field.
+            secure: secure
+                .or(connection.claims_https.filter(|_| trusted))
+                .unwrap_or(connection.tls),
         })
     }
 

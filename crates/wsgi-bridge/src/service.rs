@@ -12,8 +12,8 @@ use http_body::{Frame, SizeHint};
 use http_wire::head::RequestHead;
 use proxy_core::body::{Body, BodyError};
 use proxy_core::server::{
-    Connection, ContentError, Ending, Interim, Limits, Outcome, Refusal, Request, Response, Sent,
-    Service, Trouble, give_head_back,
+    Address, Connection, ContentError, Ending, Interim, Limits, Outcome, Refusal, Request,
+    Response, Sent, Service, Trouble, give_head_back,
 };
 use pyo3::prelude::*;
 use tokio::sync::oneshot;
@@ -92,6 +92,11 @@ impl WsgiService {
         {
             let _ = tokio::time::timeout(at_most, turn.idle()).await;
         }
+    }
+
+    /// Whether a peer is believed what it says of clients behind it.
+    pub fn trusts(&self, peer: &Address) -> bool {
+        self.core.settings.forwarded_allow_ips.includes(peer)
     }
 
     async fn answer(

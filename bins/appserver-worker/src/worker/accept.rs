@@ -52,6 +52,8 @@ pub(super) async fn accept<A: Application>(
         // The address that was asked for, not the one that the connection came to: what gunicorn shows.
         let tls = protocols.tls.is_some();
         let connection = Arc::new(Connection::new(peer, listener.local().clone(), tls));
+        let trusted = protocols.is_plain() || service.trusts(&connection.peer);
+        let protocols = protocols::of_peer(&protocols, trusted);
         let others = peers.open();
         let open = peers.opened();
         if protocols.is_plain() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use asgi_bridge::Reactor;
-use proxy_core::server::Service;
+use proxy_core::server::{Address, Service};
 use wsgi_bridge::WsgiService;
 
 /// A service of connections that can be told to come to its end.
@@ -18,6 +18,9 @@ pub(crate) trait Application: Service {
     /// Waits until nothing of the application is under way any more.
     fn over(&self) -> impl Future<Output = ()> + Send;
 
+    /// Whether a peer is believed what it says of clients behind it (`forwarded_allow_ips`).
+    fn trusts(&self, peer: &Address) -> bool;
+
     /// The worker's heart beats: what has a heart of its own beats too.
     fn beat(&self) {}
 }
@@ -25,6 +28,10 @@ pub(crate) trait Application: Service {
 impl Application for WsgiService {
     async fn ready(&self, at_most: Duration) {
         Self::ready(self, at_most).await;
+    }
+
+    fn trusts(&self, peer: &Address) -> bool {
+        Self::trusts(self, peer)
     }
 
     fn part(&self) {}

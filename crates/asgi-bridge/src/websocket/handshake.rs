@@ -1,8 +1,9 @@
-//! The opening handshake (RFC 6455 §4.2).
+//! The opening handshake: of HTTP/1.1 (RFC 6455 §4.2), and of HTTP/2 (RFC 8441), which has no key.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{Method, StatusCode};
+use http_wire::fields::Fields;
 use http_wire::head::RequestHead;
 use http_wire::{Known, Version};
 use sha1::{Digest, Sha1};
@@ -14,7 +15,7 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// A handshake that can be answered.
 #[derive(Debug)]
 pub(crate) struct Asked {
-    /// `Sec-WebSocket-Accept`.
+    /// `Sec-WebSocket-Accept`; empty where there is none.
     pub accept: String,
     /// What compression was agreed on.
     pub deflate: Option<Agreed>,
@@ -27,15 +28,22 @@ pub(crate) struct Asked {
 pub(crate) fn asks(head: &RequestHead, deflate: bool) -> Option<Result<Asked, StatusCode>> {
     let fields = &head.fields;
     let known = fields.known_names();
+    if head.version == Version::Http2 {
+        // A connection of HTTP/2 takes CONNECT for WebSockets only.
+        return (head.method == Method::CONNECT).then(|| {
+            agreed(fields, deflate).map(|deflate| Asked {
+                accept: String::new(),
+                deflate,
+            })
+        });
+    }
     let upgrades = known.contains(Known::Upgrade)
         && head.method == Method::GET
         && head.version == Version::Http11
         && fields.contains_token(Known::Upgrade, "websocket")
         && fields.contains_token(Known::Connection, "upgrade");
     upgrades.then(|| {
-        if fields.get_single(Known::SecWebSocketVersion) != Some(b"13") {
-            return Err(StatusCode::UPGRADE_REQUIRED);
-        }
+        let deflate = agreed(fields, deflate)?;
         let key = fields.get_single(Known::SecWebSocketKey);
         let key = key
             .filter(|key| STANDARD.decode(key).is_ok_and(|key| key.len() == 16))
@@ -43,12 +51,20 @@ pub(crate) fn asks(head: &RequestHead, deflate: bool) -> Option<Result<Asked, St
         let mut hash = Sha1::new();
         hash.update(key);
         hash.update(GUID);
-        let offers = fields.get_all(Known::SecWebSocketExtensions);
         Ok(Asked {
             accept: STANDARD.encode(hash.finalize()),
-            deflate: if deflate { Agreed::on(offers) } else { None },
+            deflate,
         })
     })
+}
+
+/// Whether it is our version, and what compression is agreed on.
+fn agreed(fields: &Fields, deflate: bool) -> Result<Option<Agreed>, StatusCode> {
+    if fields.get_single(Known::SecWebSocketVersion) != Some(b"13") {
+        return Err(StatusCode::UPGRADE_REQUIRED);
+    }
+    let offers = fields.get_all(Known::SecWebSocketExtensions);
+    Ok(if deflate { Agreed::on(offers) } else { None })
 }
 
 #[cfg(test)]
@@ -82,6 +98,18 @@ mod tests {
             .expect("is well formed");
         assert_eq!(asked.accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         assert_eq!(asked.deflate, None);
+    }
+
+    #[test]
+    fn http_2_asks_with_connect_and_has_no_key() {
+        let mut asked = head(&[("Sec-WebSocket-Version", "13")]);
+        asked.version = Version::Http2;
+        assert!(asks(&asked, true).is_none());
+        asked.method = Method::CONNECT;
+        assert!(asks(&asked, true).expect("is one").is_ok());
+        asked.fields.remove(Known::SecWebSocketVersion);
+        let refused = asks(&asked, true).expect("is one");
+        assert_eq!(refused.err(), Some(StatusCode::UPGRADE_REQUIRED));
     }
 
     #[test]

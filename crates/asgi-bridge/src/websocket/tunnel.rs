@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use proxy_core::server::{Socket, TunnelEnd, Upgraded};
+use proxy_core::server::{TunnelEnd, Upgraded, Wire};
 use proxy_core::timers;
 use tokio::time::Sleep;
 use wsgi_bridge::Level;
@@ -46,7 +46,7 @@ impl Drop for Opening {
 /// The connection of an open WebSocket.
 struct Tunnel {
     session: Arc<Session>,
-    socket: Arc<Socket>,
+    wire: Wire,
     decoder: Decoder,
     /// What was read ahead.
     ahead: Bytes,
@@ -61,7 +61,7 @@ struct Tunnel {
 
 impl Tunnel {
     fn new(session: Arc<Session>, upgraded: Upgraded) -> Self {
-        let (socket, ahead) = upgraded.into_parts();
+        let (wire, ahead) = upgraded.into_parts();
         let settings = &session.core.settings;
         let limit = settings.message_bytes_max.unwrap_or(usize::MAX);
         let interval = settings.ping_interval;
@@ -69,7 +69,7 @@ impl Tunnel {
         Self {
             alarm: interval.map(after),
             session,
-            socket,
+            wire,
             decoder,
             ahead,
             sent_bytes: 0,
@@ -86,7 +86,7 @@ impl Tunnel {
         let mut pending = false;
         while state.written < state.out.len() {
             let parts = [IoSlice::new(&state.out[state.written..])];
-            match self.socket.poll_write(cx, &parts) {
+            match self.wire.poll_write(cx, &parts) {
                 Poll::Ready(Ok(written)) => {
                     state.written += written;
                     self.sent_bytes += written as u64;
@@ -103,7 +103,7 @@ impl Tunnel {
         }
         let left = state.out.len() - state.written;
         if left == 0 && result.is_ok() {
-            match self.socket.poll_flush(cx) {
+            match self.wire.poll_flush(cx) {
                 Poll::Ready(flushed) => result = flushed,
                 Poll::Pending => pending = true,
             }
@@ -148,7 +148,7 @@ impl Tunnel {
                 }
             }
             let mut buffer = self.session.core.buffers.take();
-            let read = self.socket.poll_read(cx, &mut buffer);
+            let read = self.wire.poll_read(cx, &mut buffer);
             if let Poll::Ready(Ok(1..)) = read {
                 self.received_bytes += buffer.len() as u64;
                 self.hear(&buffer);
@@ -313,7 +313,7 @@ impl Future for Tunnel {
             state.close_sent && state.close_came
         };
         if over && written.is_ready() {
-            this.socket.shutdown(std::net::Shutdown::Write);
+            this.wire.end();
             return Poll::Ready(this.end());
         }
         if this.poll_alarm(cx).is_ready() {

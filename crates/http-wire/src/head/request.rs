@@ -46,7 +46,7 @@ impl RequestHead {
 
     /// Whether the client waits for `100 Continue` before it sends the content (RFC 9110 §10.1.1). Not in HTTP/1.0.
     pub fn expects_continue(&self) -> bool {
-        self.version == Version::Http11 && self.fields.contains_token(Known::Expect, "100-continue")
+        self.version != Version::Http10 && self.fields.contains_token(Known::Expect, "100-continue")
     }
 }
 

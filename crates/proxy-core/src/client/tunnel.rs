@@ -2,8 +2,6 @@
 
 use std::future::poll_fn;
 use std::io::IoSlice;
-use std::net::Shutdown;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,8 +9,7 @@ use bytes::{Buf, Bytes};
 
 use crate::alarm::Alarm;
 use crate::buffers;
-use crate::server::{TunnelEnd, Upgraded};
-use crate::socket::Socket;
+use crate::server::{TunnelEnd, Upgraded, Wire};
 
 /// Copies both ways between a client and an origin server until both have closed, one of them fails, or nothing has moved
 /// for `idle`.
@@ -48,8 +45,8 @@ pub async fn tunnel(client: Upgraded, origin: Upgraded, idle: Duration) -> Tunne
 
 /// One direction.
 struct Way {
-    from: Arc<Socket>,
-    to: Arc<Socket>,
+    from: Wire,
+    to: Wire,
     held: Bytes,
     copied: u64,
     state: State,
@@ -66,7 +63,7 @@ enum State {
 struct Broken;
 
 impl Way {
-    fn new(from: Arc<Socket>, to: Arc<Socket>, held: Bytes) -> Self {
+    fn new(from: Wire, to: Wire, held: Bytes) -> Self {
         Self {
             from,
             to,
@@ -97,7 +94,7 @@ impl Way {
             match self.state {
                 State::Ended => return Poll::Ready(Ok(())),
                 State::Ending => {
-                    self.to.shutdown(Shutdown::Write);
+                    self.to.end();
                     self.state = State::Ended;
                 }
                 State::Open => match self.poll_read(cx) {

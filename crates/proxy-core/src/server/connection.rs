@@ -25,6 +25,11 @@ pub struct Connection {
     pub tls: bool,
     /// When it was accepted.
     pub since: std::time::Instant,
+    /// Whether the client says that its side of a gateway is encrypted (`:scheme` of HTTP/2); `None` when it says nothing.
+    pub claims_https: Option<bool>,
+    /// It carries several exchanges at a time, whose heads are not made of lines; this is what one of them sees of it.
+    #[cfg_attr(not(feature = "http2"), expect(dead_code, reason = "only HTTP/2 does"))]
+    multiplexed: bool,
     /// The request that is being answered and whose response has not begun; 0 for none.
     serving: AtomicU64,
     ignore_abort: AtomicBool,
@@ -38,6 +43,9 @@ pub struct Connection {
 #[derive(Default)]
 struct Letters {
     interim: Vec<u8>,
+    /// The same where responses are no lines.
+    #[cfg(feature = "http2")]
+    heads: Vec<(StatusCode, Fields)>,
     returned: Option<Box<Lent>>,
     waker: Option<Waker>,
 }
@@ -52,6 +60,27 @@ impl Connection {
             serial: LAST.fetch_add(1, Ordering::Relaxed) + 1,
             tls,
             since: std::time::Instant::now(),
+            claims_https: None,
+            multiplexed: false,
+            serving: AtomicU64::new(0),
+            ignore_abort: AtomicBool::new(false),
+            awaited: AtomicBool::new(false),
+            arrived: AtomicBool::new(false),
+            letters: Mutex::default(),
+        }
+    }
+
+    /// The same connection as one of its exchanges sees it, that have nothing to do with each other (HTTP/2).
+    #[cfg(feature = "http2")]
+    pub(super) fn of_stream(&self, claims_https: Option<bool>) -> Self {
+        Self {
+            peer: self.peer.clone(),
+            local: self.local.clone(),
+            serial: self.serial,
+            tls: self.tls,
+            since: self.since,
+            claims_https,
+            multiplexed: true,
             serving: AtomicU64::new(0),
             ignore_abort: AtomicBool::new(false),
             awaited: AtomicBool::new(false),
@@ -112,6 +141,34 @@ impl Connection {
         self.arrived
             .store(letters.returned.is_some(), Ordering::Release);
         Some(std::mem::take(&mut letters.interim)).filter(|bytes| !bytes.is_empty())
+    }
+
+    /// Heads of interim responses to be sent.
+    #[cfg(feature = "http2")]
+    pub(super) fn take_heads(&self) -> Vec<(StatusCode, Fields)> {
+        if !self.arrived.swap(false, Ordering::AcqRel) {
+            return Vec::new();
+        }
+        let mut letters = self.letters();
+        letters
+            .as_mut()
+            .map(|letters| std::mem::take(&mut letters.heads))
+            .unwrap_or_default()
+    }
+
+    /// Leaves the head of an interim response to be sent ahead of the response; false when that has begun already.
+    #[cfg(feature = "http2")]
+    pub(super) fn send_head_ahead(
+        &self,
+        ordinal: u64,
+        status: StatusCode,
+        fields: &Fields,
+    ) -> bool {
+        let open = self.serving.load(Ordering::Acquire) == ordinal;
+        if open {
+            self.post(|letters| letters.heads.push((status, fields.clone())));
+        }
+        open
     }
 
     /// The content that was given back.
@@ -200,7 +257,7 @@ impl Interim {
         Self {
             connection: connection.clone(),
             ordinal,
-            allowed: version == Version::Http11,
+            allowed: version != Version::Http10,
         }
     }
 
@@ -209,7 +266,14 @@ impl Interim {
     pub fn send(&self, status: StatusCode, fields: &Fields) -> bool {
         let may =
             self.allowed && status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS;
-        may && self.connection.send_ahead(self.ordinal, |out| {
+        if !may {
+            return false;
+        }
+        #[cfg(feature = "http2")]
+        if self.connection.multiplexed {
+            return (self.connection).send_head_ahead(self.ordinal, status, fields);
+        }
+        self.connection.send_ahead(self.ordinal, |out| {
             super::http1::encode_interim(status, fields, out);
         })
     }

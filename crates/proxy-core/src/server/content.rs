@@ -29,8 +29,17 @@ pub struct Content {
     pause: Duration,
     failed: bool,
     reading: Option<Reading>,
-    /// Content that comes from elsewhere than a connection of ours.
-    given: Option<BoxStream>,
+    /// Content that comes by another way than a connection of HTTP/1.
+    given: Option<Given>,
+}
+
+/// Where content comes from that no read half is lent for.
+enum Given {
+    /// From elsewhere than a connection of ours.
+    Stream(BoxStream),
+    /// From a stream of HTTP/2.
+    #[cfg(feature = "http2")]
+    Http2(Box<super::http2::Incoming>),
 }
 
 struct Reading {
@@ -92,7 +101,16 @@ impl Content {
     pub fn given(stream: BoxStream) -> Self {
         let mut content = Self::empty();
         content.length = stream.size_hint().exact();
-        content.given = Some(stream);
+        content.given = Some(Given::Stream(stream));
+        content
+    }
+
+    /// Content of a request that came by HTTP/2.
+    #[cfg(feature = "http2")]
+    pub(super) fn http2(incoming: super::http2::Incoming, length: Option<u64>) -> Self {
+        let mut content = Self::empty();
+        content.length = length;
+        content.given = Some(Given::Http2(Box::new(incoming)));
         content
     }
 
@@ -215,7 +233,19 @@ impl Content {
     }
 
     fn poll_given(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, ContentError>> {
-        while let Some(given) = &mut self.given {
+        #[cfg(feature = "http2")]
+        if let Some(Given::Http2(incoming)) = &mut self.given {
+            let piece = ready!(incoming.poll_chunk(cx, self.pause, self.received_bytes));
+            if !matches!(piece, Ok(Some(_))) {
+                self.given = None;
+            }
+            return Poll::Ready(match piece {
+                Ok(Some(bytes)) => self.count(bytes.len()).map(|()| Some(bytes)),
+                Ok(None) => Ok(None),
+                Err(error) => Err(self.fail(error)),
+            });
+        }
+        while let Some(Given::Stream(given)) = &mut self.given {
             match ready!(given.as_mut().poll_frame(cx)) {
                 Some(Ok(frame)) => {
                     // Trailers of requests go nowhere.

@@ -16,6 +16,8 @@ mod content;
 mod drain;
 mod heads;
 mod http1;
+#[cfg(feature = "http2")]
+pub mod http2;
 mod listener;
 #[cfg(feature = "tls")]
 mod protocols;
@@ -30,12 +32,14 @@ pub use drain::{Drain, Watch};
 pub use heads::give_head_back;
 pub use http1::serve_connection;
 pub use listener::{Accepted, Listener};
+#[cfg(all(feature = "tls", feature = "http2"))]
+pub use protocols::PriorKnowledge;
 #[cfg(feature = "tls")]
 pub use protocols::Protocols;
 pub use service::{
     Ending, Limits, Outcome, Refusal, Request, Response, Sent, Service, Trouble, TunnelEnd,
     UpgradeFn,
 };
-pub use upgraded::Upgraded;
+pub use upgraded::{Upgraded, Wire};
 
 pub use crate::socket::Socket;

@@ -5,7 +5,11 @@ use std::sync::Arc;
 use super::connection::Connection;
 use super::drain::Drain;
 use super::http1::serve_connection;
+#[cfg(feature = "http2")]
+use super::http2;
 use super::service::{Service, Trouble};
+#[cfg(feature = "http2")]
+use super::tls::answer_plain;
 use super::tls::{HandshakeError, Tls};
 use crate::socket::Socket;
 
@@ -14,11 +18,34 @@ use crate::socket::Socket;
 pub struct Protocols {
     /// They are encrypted with this.
     pub tls: Option<Tls>,
+    /// They may speak HTTP/2: where that was agreed on by ALPN, which [`Protocols::tls`] has to offer.
+    #[cfg(feature = "http2")]
+    pub http2: Option<Arc<http2::Settings>>,
+    /// They may begin with HTTP/2 in the clear.
+    #[cfg(feature = "http2")]
+    pub prior_knowledge: PriorKnowledge,
+}
+
+/// Whether connections that are not encrypted may begin with the preface of HTTP/2 (RFC 9113 §3.3).
+#[cfg(feature = "http2")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PriorKnowledge {
+    /// They may not.
+    #[default]
+    Refused,
+    /// They may; others speak HTTP/1.
+    Taken,
+    /// They have to; others are answered with 400.
+    Demanded,
 }
 
 impl Protocols {
     /// Whether it is nothing but HTTP/1 in the clear: then [`serve_connection`] does, whose future is smaller.
     pub fn is_plain(&self) -> bool {
+        #[cfg(feature = "http2")]
+        if self.http2.is_some() && self.prior_knowledge != PriorKnowledge::Refused {
+            return false;
+        }
         self.tls.is_none()
     }
 
@@ -37,7 +64,38 @@ impl Protocols {
             let Some(socket) = this.encrypted(socket, &connection, &*service).await else {
                 return;
             };
+            #[cfg(feature = "http2")]
+            if let Some(settings) = &this.http2 {
+                match this.begins_with_http2(&socket).await {
+                    Some(true) => {
+                        return http2::serve_http2(socket, connection, service, &drain, settings)
+                            .await;
+                    }
+                    Some(false) => {}
+                    None => {
+                        service.trouble(&connection, &no_preface());
+                        return answer_plain(socket, NO_PREFACE).await;
+                    }
+                }
+            }
             serve_connection(socket, connection, service, &drain).await;
+        }
+    }
+
+    /// Whether HTTP/2 is spoken; `None` where it should be.
+    #[cfg(feature = "http2")]
+    async fn begins_with_http2(&self, socket: &Socket) -> Option<bool> {
+        if socket.is_encrypted() {
+            return Some(socket.protocol().as_deref() == Some(b"h2"));
+        }
+        if self.prior_knowledge == PriorKnowledge::Refused {
+            return Some(false);
+        }
+        let found = tokio::time::timeout(PREFACE_TIMEOUT, preface(socket)).await;
+        match found {
+            Ok(true) => Some(true),
+            _ if self.prior_knowledge == PriorKnowledge::Demanded => None,
+            _ => Some(false),
         }
     }
 
@@ -58,6 +116,40 @@ impl Protocols {
                 service.trouble(connection, &trouble(&error));
                 None
             }
+        }
+    }
+}
+
+/// How long a client may take to send the preface of HTTP/2 in the clear.
+#[cfg(feature = "http2")]
+const PREFACE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
+/// What is told to those who don't.
+#[cfg(feature = "http2")]
+const NO_PREFACE: &str = "This address speaks HTTP/2 with prior knowledge only";
+
+#[cfg(feature = "http2")]
+fn no_preface() -> Trouble {
+    Trouble {
+        words: "the connection did not begin with the preface of HTTP/2".to_owned(),
+        silent: false,
+    }
+}
+
+/// Looks whether a connection begins with the preface, without taking it.
+#[cfg(feature = "http2")]
+async fn preface(socket: &Socket) -> bool {
+    let mut seen = 0;
+    loop {
+        let mut bytes = [0; http2::PREFACE.len()];
+        let there = std::future::poll_fn(|cx| socket.poll_peek(cx, &mut bytes, seen)).await;
+        match there {
+            Ok(there) if there > seen && http2::PREFACE.starts_with(&bytes[..there]) => {
+                seen = there;
+                if seen == http2::PREFACE.len() {
+                    return true;
+                }
+            }
+            _ => return false,
         }
     }
 }

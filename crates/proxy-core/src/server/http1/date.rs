@@ -14,6 +14,15 @@ thread_local! {
     static LINE: Cell<Made> = const { Cell::new((None, [0; LINE_BYTES])) };
 }
 
+/// The value of the field.
+#[cfg(feature = "http2")]
+pub(in crate::server) fn value(now: Instant) -> http::HeaderValue {
+    let mut text = Vec::with_capacity(LINE_BYTES);
+    line(now, &mut text);
+    let value = &text["Date: ".len()..LINE_BYTES - 2];
+    http::HeaderValue::from_bytes(value).unwrap_or(http::HeaderValue::from_static(""))
+}
+
 /// Appends the line. The clock is only asked when, by `now`, the second is over.
 pub(super) fn line(now: Instant, out: &mut Vec<u8>) {
     let (until, mut line) = LINE.get();

@@ -12,7 +12,7 @@ use crate::server::service::Response;
 
 /// How the end of a response's content is told to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
+pub(in crate::server) enum Framing {
     /// There is no content.
     Nothing,
     /// Exactly so many bytes.
@@ -27,24 +27,24 @@ pub(super) enum Framing {
 
 /// What the request and the connection say about how a response can be sent.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked<'a> {
-    pub(super) method: &'a Method,
-    pub(super) version: Version,
+pub(in crate::server) struct Asked<'a> {
+    pub(in crate::server) method: &'a Method,
+    pub(in crate::server) version: Version,
     /// The connection could stay.
-    pub(super) keep_alive: bool,
+    pub(in crate::server) keep_alive: bool,
     /// The time, for `Date`.
-    pub(super) now: Instant,
+    pub(in crate::server) now: Instant,
 }
 
 /// What was decided about a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Decided {
-    pub(super) framing: Framing,
-    pub(super) keep_alive: bool,
+pub(in crate::server) struct Decided {
+    pub(in crate::server) framing: Framing,
+    pub(in crate::server) keep_alive: bool,
 }
 
 /// Decides how a response is framed and whether the connection stays after it (RFC 9112 §6.3, §9.3).
-pub(super) fn decide(asked: Asked<'_>, response: &Response) -> Decided {
+pub(in crate::server) fn decide(asked: Asked<'_>, response: &Response) -> Decided {
     let framing = framing(asked, response);
     let known = response.fields.known_names();
     let closes = known.contains(Known::Connection)
@@ -68,7 +68,7 @@ fn framing(asked: Asked<'_>, response: &Response) -> Framing {
     }
     match declared_length(&response.fields).or_else(|| response.body.exact_length()) {
         Some(length) => Framing::Length(length),
-        None if asked.version == Version::Http11 => Framing::Chunked,
+        None if asked.version != Version::Http10 => Framing::Chunked,
         None => Framing::UntilClose,
     }
 }
@@ -177,7 +177,10 @@ fn framing_fields(asked: Asked<'_>, decided: Decided, response: &Response, out: 
 
 /// What the length of the content would have been: stated for HEAD and, when the service knows it, for 304
 /// (RFC 9110 §8.6); never for 1xx and 204.
-fn length_without_content(asked: Asked<'_>, response: &Response) -> Option<u64> {
+pub(in crate::server) fn length_without_content(
+    asked: Asked<'_>,
+    response: &Response,
+) -> Option<u64> {
     let declared = declared_length(&response.fields);
     match response.status {
         StatusCode::NOT_MODIFIED => declared,

@@ -13,8 +13,8 @@
 //! While a connection rests, its task holds a few hundred bytes. The rest of the state lives in a box between the first byte
 //! of a request and the last of its response, and for a moment longer (`warm`).
 
-mod date;
-mod encode;
+pub(super) mod date;
+pub(super) mod encode;
 mod exchange;
 mod finish;
 mod hear;

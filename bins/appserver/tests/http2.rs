@@ -1,0 +1,553 @@
+//! HTTP/2: over TLS and in the clear, for applications of both kinds, and WebSockets over it.
+
+mod support;
+
+use std::future::poll_fn;
+use std::process::Command;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use h2::{RecvStream, SendStream};
+use rustix::process::Signal;
+use rustls::pki_types::ServerName;
+use support::tls::Authority;
+use support::{PATIENCE, Server, Setup};
+use tokio::net::UnixStream;
+use tokio_rustls::TlsConnector;
+
+const WSGI: &str = "
+import json, os, time
+
+def application(environ, start_response):
+    path = environ['PATH_INFO']
+    if path == '/slow':
+        time.sleep(0.5)
+    if path == '/hints':
+        environ['wsgi.early_hints']([('Link', '</a.css>; rel=preload')])
+    if path == '/stream':
+        start_response('200 OK', [('X-Own', '1'), ('Connection', 'close')])
+        return (b'%d;' % number for number in range(50000))
+    if path == '/raise':
+        raise ValueError('asked for')
+    if path == '/echo':
+        content = environ['wsgi.input'].read()
+        start_response('200 OK', [])
+        return [content]
+    names = ['SERVER_PROTOCOL', 'HTTP_VERSION', 'wsgi.url_scheme', 'HTTP_HOST', 'HTTP_COOKIE', 'RAW_URI', 'QUERY_STRING', 'HTTP_A_B']
+    text = json.dumps({name: environ.get(name) for name in names} | {'pid': os.getpid()}).encode()
+    start_response('200 OK', [('Content-Type', 'application/json')])
+    return [text]
+";
+
+const ASGI: &str = "
+import asyncio, json
+
+async def application(scope, receive, send):
+    if scope['type'] == 'lifespan':
+        while True:
+            message = await receive()
+            await send({'type': message['type'] + '.complete'})
+            if message['type'] == 'lifespan.shutdown':
+                return
+    if scope['type'] == 'websocket':
+        assert (await receive())['type'] == 'websocket.connect'
+        headers = {name.decode(): value.decode() for name, value in scope['headers']}
+        await send({'type': 'websocket.accept', 'subprotocol': scope['subprotocols'][0] if scope['subprotocols'] else None})
+        await send({'type': 'websocket.send', 'text': json.dumps([scope['http_version'], scope['scheme'], scope['path'], headers.get('host'), headers.get('sec-websocket-key')])})
+        while True:
+            message = await receive()
+            if message['type'] == 'websocket.disconnect':
+                print('websocket left', message['code'], flush=True)
+                return
+            await send({'type': 'websocket.send', 'text': (message['text'] or '').upper()})
+    if scope['path'] == '/wait':
+        assert (await receive())['type'] == 'http.request'
+        print('waits', flush=True)
+        print('told', (await receive())['type'], flush=True)
+        return
+    content = b''
+    while True:
+        message = await receive()
+        content += message.get('body', b'')
+        if not message.get('more_body'):
+            break
+    told = [scope['http_version'], scope['scheme'], scope['method'], scope['path'], len(content), sorted(scope['extensions'])]
+    await send({'type': 'http.response.start', 'status': 200, 'headers': [], 'trailers': True})
+    await send({'type': 'http.response.body', 'body': json.dumps(told).encode()})
+    await send({'type': 'http.response.trailers', 'headers': [(b'x-sum', b'7')]})
+";
+
+/// A client that keeps the protocol.
+struct Client {
+    requests: SendRequest<Bytes>,
+    running: tokio::task::JoinHandle<Result<(), h2::Error>>,
+}
+
+impl Client {
+    async fn encrypted(server: &Server, authority: &Authority) -> Self {
+        let stream = UnixStream::connect(server.prefix.join("app.sock"))
+            .await
+            .unwrap();
+        let config = authority.client(None, &["h2"]);
+        let name = ServerName::try_from("shop.test").unwrap();
+        let stream = TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await
+            .unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+        Self::over(stream).await
+    }
+
+    async fn in_the_clear(server: &Server) -> Self {
+        Self::over(
+            UnixStream::connect(server.prefix.join("app.sock"))
+                .await
+                .unwrap(),
+        )
+        .await
+    }
+
+    async fn over(
+        stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    ) -> Self {
+        let (requests, connection) = h2::client::handshake(stream).await.unwrap();
+        Self {
+            requests,
+            running: tokio::spawn(connection),
+        }
+    }
+
+    async fn ask(
+        &mut self,
+        request: http::Request<()>,
+        ends: bool,
+    ) -> (h2::client::ResponseFuture, SendStream<Bytes>) {
+        poll_fn(|cx| self.requests.poll_ready(cx)).await.unwrap();
+        self.requests.send_request(request, ends).unwrap()
+    }
+
+    async fn get(&mut self, target: &str) -> (u16, String) {
+        let (answer, _) = self.ask(request("GET", target), true).await;
+        let answer = tokio::time::timeout(PATIENCE, answer)
+            .await
+            .unwrap()
+            .unwrap();
+        (answer.status().as_u16(), all_of(answer.into_body()).await)
+    }
+}
+
+fn request(method: &str, target: &str) -> http::Request<()> {
+    http::Request::builder()
+        .method(method)
+        .uri(format!("https://shop.test{target}"))
+        .body(())
+        .unwrap()
+}
+
+async fn all_of(mut content: RecvStream) -> String {
+    let mut all = Vec::new();
+    while let Some(bytes) = content.data().await {
+        let bytes = bytes.unwrap();
+        content
+            .flow_control()
+            .release_capacity(bytes.len())
+            .unwrap();
+        all.extend_from_slice(&bytes);
+    }
+    String::from_utf8(all).unwrap()
+}
+
+async fn send_all(out: &mut SendStream<Bytes>, mut content: Bytes) {
+    while !content.is_empty() {
+        out.reserve_capacity(content.len());
+        let room = poll_fn(|cx| out.poll_capacity(cx)).await.unwrap().unwrap();
+        let piece = content.split_to(room);
+        out.send_data(piece, content.is_empty()).unwrap();
+    }
+}
+
+fn run(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(async { tokio::time::timeout(4 * PATIENCE, test).await.unwrap() });
+}
+
+fn wsgi(authority: &Authority, arguments: &[&str]) -> Server {
+    Setup::new(WSGI)
+        .with_tls(&authority.signs("shop.test"))
+        .args(&["--http-protocols", "h2,h1", "--keep-alive", "30"])
+        .args(arguments)
+        .start()
+}
+
+#[test]
+fn a_wsgi_application_is_served_by_every_kind_of_worker() {
+    let authority = Authority::new();
+    for arguments in [&[][..], &["--threads", "4"]] {
+        let mut server = wsgi(
+            &authority,
+            &[arguments, &["--access-logfile", "access.log"]].concat(),
+        );
+        run(async {
+            let mut client = Client::encrypted(&server, &authority).await;
+            let mut asked = request("GET", "/a%20b?q=1");
+            for cookie in ["a=1", "b=2"] {
+                asked
+                    .headers_mut()
+                    .append("cookie", cookie.parse().unwrap());
+            }
+            asked
+                .headers_mut()
+                .append("a_b", "dropped".parse().unwrap());
+            let (answer, _) = client.ask(asked, true).await;
+            let answer = answer.await.unwrap();
+            assert_eq!(answer.headers()["server"], "appserver");
+            let told = all_of(answer.into_body()).await;
+            for part in [
+                r#""SERVER_PROTOCOL": "HTTP/2.0""#,
+                r#""HTTP_VERSION": "2""#,
+                r#""wsgi.url_scheme": "https""#,
+                r#""HTTP_HOST": "shop.test""#,
+                r#""HTTP_COOKIE": "a=1; b=2""#,
+                r#""RAW_URI": "/a%20b?q=1""#,
+                r#""HTTP_A_B": null"#,
+            ] {
+                assert!(told.contains(part), "{part} in {told}");
+            }
+            let (answer, mut out) = client.ask(request("POST", "/echo"), false).await;
+            let sent = Bytes::from("0123456789".repeat(300_000));
+            send_all(&mut out, sent.clone()).await;
+            assert!(all_of(answer.await.unwrap().into_body()).await == sent);
+            let streamed = client.get("/stream").await.1;
+            assert!(streamed.starts_with("0;1;2;") && streamed.ends_with("49999;"));
+            assert_eq!(client.get("/raise").await.0, 500);
+            let (mut answer, _) = client.ask(request("GET", "/hints"), true).await;
+            let hints = poll_fn(|cx| answer.poll_informational(cx))
+                .await
+                .unwrap()
+                .unwrap();
+            assert_eq!(hints.status().as_u16(), 103);
+            assert_eq!(answer.await.unwrap().status().as_u16(), 200);
+            assert_eq!(client.get(&format!("/{}", "x".repeat(5000))).await.0, 414);
+        });
+        server.until("the access log", || {
+            server
+                .read("access.log")
+                .contains("\"GET /stream HTTP/2.0\" 200")
+                .then_some(())
+        });
+        assert_eq!(server.stop(), 0, "{}", server.log());
+    }
+}
+
+#[test]
+fn requests_of_one_connection_run_side_by_side_in_threads() {
+    let authority = Authority::new();
+    let server = wsgi(&authority, &["--threads", "4"]);
+    run(async {
+        let mut client = Client::encrypted(&server, &authority).await;
+        let (slow, _) = client.ask(request("GET", "/slow"), true).await;
+        assert_eq!(client.get("/").await.0, 200);
+        assert_eq!(slow.await.unwrap().status().as_u16(), 200);
+    });
+}
+
+#[test]
+fn who_does_not_know_it_is_served_http_1() {
+    let authority = Authority::new();
+    let server = wsgi(&authority, &[]);
+    for wished in [&[][..], &["http/1.1"]] {
+        let answer = support::tls::asks(
+            support::tls::unix(&server),
+            authority.client(None, wished),
+            "/",
+        )
+        .unwrap();
+        assert!(
+            answer.contains(r#""SERVER_PROTOCOL": "HTTP/1.1""#),
+            "{answer}"
+        );
+    }
+}
+
+#[test]
+fn curl_agrees_on_it() {
+    let authority = Authority::new();
+    let server = Setup::new(WSGI)
+        .with_tls(&authority.signs("shop.test"))
+        .file("ca.pem", &authority.pem())
+        .args(&["--http-protocols", "h2"])
+        .start();
+    let curl = Command::new("curl")
+        .args(["-sS", "--http2", "--unix-socket"])
+        .arg(server.prefix.join("app.sock"))
+        .arg("--cacert")
+        .arg(server.prefix.join("ca.pem"))
+        .args([
+            "https://shop.test/",
+            "-w",
+            " %{http_version} %{response_code}",
+            "-d",
+            "content",
+        ])
+        .output();
+    let Ok(curl) = curl else {
+        eprintln!("curl is not installed: not tried");
+        return;
+    };
+    let told =
+        String::from_utf8_lossy(&curl.stdout).into_owned() + &String::from_utf8_lossy(&curl.stderr);
+    if told.contains("not supported") {
+        eprintln!("this curl does not know HTTP/2: not tried");
+        return;
+    }
+    assert!(
+        told.ends_with(" 2 200") && told.contains("HTTP/2.0"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_drain_answers_what_was_asked() {
+    let authority = Authority::new();
+    let mut server = wsgi(&authority, &["--threads", "2"]);
+    run(async {
+        let mut client = Client::encrypted(&server, &authority).await;
+        let (slow, _) = client.ask(request("GET", "/slow"), true).await;
+        client.get("/").await;
+        server.signal(Signal::TERM);
+        assert_eq!(slow.await.unwrap().status().as_u16(), 200);
+        // GOAWAY, and a close that says so.
+        client.running.await.unwrap().unwrap();
+    });
+    assert_eq!(server.wait(), 0, "{}", server.log());
+}
+
+#[test]
+fn prior_knowledge_is_for_trusted_peers_and_then_demanded() {
+    let server = Setup::new(WSGI)
+        .args(&[
+            "--http-protocols",
+            "h2",
+            "--http2-cleartext",
+            "prior-knowledge",
+        ])
+        .start();
+    assert_eq!(server.get("/").status, 400);
+    run(async {
+        let mut client = Client::in_the_clear(&server).await;
+        let (status, told) = client.get("/").await;
+        assert_eq!(status, 200);
+        // A trusted proxy tells the scheme.
+        assert!(told.contains(r#""wsgi.url_scheme": "https""#), "{told}");
+    });
+    let port = testkit::FreePort::find().unwrap();
+    let server = Setup::new(WSGI)
+        .args(&[
+            "--http-protocols",
+            "h1,h2",
+            "--http2-cleartext",
+            "prior-knowledge",
+        ])
+        .args(&[
+            "--forwarded-allow-ips",
+            "192.0.2.1",
+            "-b",
+            &port.address().to_string(),
+        ])
+        .start();
+    let answer = support::get_from(&testkit::Address::Tcp(port.address()), "/").unwrap();
+    assert!(answer.text().contains("HTTP/1.1"), "{}", answer.text());
+    assert!(!server.log().contains("will never be spoken"));
+    let server = Setup::new(WSGI)
+        .args(&["--http-protocols", "h2,h1"])
+        .start();
+    assert!(
+        server.log().contains("HTTP/2 will never be spoken"),
+        "{}",
+        server.log()
+    );
+}
+
+#[test]
+fn numbers_out_of_range_are_told() {
+    for (flag, value, words) in [
+        (
+            "--http2-max-concurrent-streams",
+            "0",
+            "a number from 1 to 2147483647",
+        ),
+        (
+            "--http2-initial-window-size",
+            "2147483648",
+            "a number from 0 to 2147483647",
+        ),
+        (
+            "--http2-max-frame-size",
+            "1000",
+            "a number from 16384 to 16777215",
+        ),
+        ("--http-protocols", "h1,h1", "'h1' is there twice"),
+    ] {
+        let (code, _, told) = Setup::new(WSGI).args(&[flag, value]).run();
+        assert_eq!(code, 1, "{told}");
+        let name = flag.trim_start_matches('-').replace('-', "_");
+        assert!(told.contains(words) && told.contains(&name), "{told}");
+    }
+}
+
+#[test]
+fn an_asgi_application_hears_http_2_and_its_clients_leave() {
+    let authority = Authority::new();
+    let mut server = Setup::new(ASGI)
+        .with_tls(&authority.signs("shop.test"))
+        .args(&[
+            "-k",
+            "asgi",
+            "--http-protocols",
+            "h2,h1",
+            "--keep-alive",
+            "30",
+        ])
+        .start();
+    run(async {
+        let mut client = Client::encrypted(&server, &authority).await;
+        let (answer, mut out) = client.ask(request("PUT", "/a"), false).await;
+        send_all(&mut out, Bytes::from(vec![b'x'; 500_000])).await;
+        let mut content = answer.await.unwrap().into_body();
+        let told = content.data().await.unwrap().unwrap();
+        let told = String::from_utf8_lossy(&told).into_owned();
+        assert!(
+            told.starts_with(r#"["2", "https", "PUT", "/a", 500000,"#),
+            "{told}"
+        );
+        assert!(content.data().await.is_none());
+        assert_eq!(content.trailers().await.unwrap().unwrap()["x-sum"], "7");
+        let (answer, mut out) = client.ask(request("GET", "/wait"), false).await;
+        out.send_data(Bytes::new(), true).unwrap();
+        said(&server, "waits").await;
+        out.send_reset(h2::Reason::CANCEL);
+        drop(answer);
+        said(&server, "told http.disconnect").await;
+    });
+    assert_eq!(server.stop(), 0, "{}", server.log());
+}
+
+/// Waits until the application has said this; the client's connection goes on meanwhile.
+async fn said(server: &Server, words: &str) {
+    while !server.read("stdout.log").contains(words) {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+/// A masked text frame.
+fn text_frame(text: &str) -> Bytes {
+    let mut frame = vec![0x81, 0x80 | text.len() as u8, 1, 2, 3, 4];
+    frame.extend(
+        text.bytes()
+            .enumerate()
+            .map(|(at, byte)| byte ^ [1, 2, 3, 4][at % 4]),
+    );
+    frame.into()
+}
+
+/// The next frame of the server's: its first byte and its content.
+async fn frame(content: &mut RecvStream, held: &mut Vec<u8>) -> (u8, Vec<u8>) {
+    loop {
+        if held.len() >= 2 && held.len() >= 2 + usize::from(held[1]) {
+            let length = usize::from(held[1]);
+            let frame = (held[0], held[2..2 + length].to_vec());
+            held.drain(..2 + length);
+            return frame;
+        }
+        let bytes = content.data().await.unwrap().unwrap();
+        content
+            .flow_control()
+            .release_capacity(bytes.len())
+            .unwrap();
+        held.extend_from_slice(&bytes);
+    }
+}
+
+#[test]
+fn websockets_have_a_stream_each() {
+    let authority = Authority::new();
+    let pair = authority.signs("shop.test");
+    let asgi = Setup::new(ASGI).with_tls(&pair).args(&["-k", "asgi"]);
+    let both = Setup::new(WSGI)
+        .with_tls(&pair)
+        .file("chat.py", ASGI)
+        .args(&["--asgi", "chat:application"]);
+    for setup in [asgi, both] {
+        let mut server = setup
+            .args(&["--http-protocols", "h2", "--keep-alive", "30"])
+            .start();
+        run(async {
+            let mut client = Client::encrypted(&server, &authority).await;
+            client.get("/").await;
+            assert!(client.requests.is_extended_connect_protocol_enabled());
+            let mut asked = request("CONNECT", "/ws/chat");
+            asked
+                .extensions_mut()
+                .insert(h2::ext::Protocol::from_static("websocket"));
+            asked
+                .headers_mut()
+                .insert("sec-websocket-version", 13.into());
+            asked
+                .headers_mut()
+                .insert("sec-websocket-protocol", "chat".parse().unwrap());
+            let (answer, mut out) = client.ask(asked, false).await;
+            let answer = answer.await.unwrap();
+            assert_eq!(answer.status().as_u16(), 200);
+            assert_eq!(answer.headers()["sec-websocket-protocol"], "chat");
+            assert!(!answer.headers().contains_key("sec-websocket-accept"));
+            let (mut content, mut held) = (answer.into_body(), Vec::new());
+            let first = frame(&mut content, &mut held).await;
+            assert_eq!(
+                String::from_utf8_lossy(&first.1),
+                r#"["2", "wss", "/ws/chat", "shop.test", null]"#
+            );
+            out.send_data(text_frame("hello"), false).unwrap();
+            assert_eq!(
+                frame(&mut content, &mut held).await,
+                (0x81, b"HELLO".to_vec())
+            );
+            // Pages besides.
+            assert_eq!(client.get("/").await.0, 200);
+            out.send_data(Bytes::from_static(&[0x88, 0x82, 0, 0, 0, 0, 3, 232]), false)
+                .unwrap();
+            assert_eq!(frame(&mut content, &mut held).await, (0x88, vec![3, 232]));
+        });
+        server.until("the application hears of it", || {
+            server
+                .read("stdout.log")
+                .contains("websocket left 1000")
+                .then_some(())
+        });
+        assert_eq!(server.stop(), 0, "{}", server.log());
+    }
+}
+
+#[test]
+fn a_handshake_of_another_version_is_refused() {
+    let authority = Authority::new();
+    let server = Setup::new(ASGI)
+        .with_tls(&authority.signs("shop.test"))
+        .args(&["-k", "asgi", "--http-protocols", "h2"])
+        .start();
+    run(async {
+        let mut client = Client::encrypted(&server, &authority).await;
+        client.get("/").await;
+        let mut asked = request("CONNECT", "/");
+        asked
+            .extensions_mut()
+            .insert(h2::ext::Protocol::from_static("websocket"));
+        let (answer, _out) = client.ask(asked, false).await;
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.status().as_u16(), 426);
+        assert_eq!(answer.headers()["sec-websocket-version"], "13");
+    });
+}

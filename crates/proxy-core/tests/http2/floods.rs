@@ -1,0 +1,342 @@
+//! Clients that mean harm, frame by frame.
+
+use super::*;
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+fn frame(kind: u8, flags: u8, stream: u32, content: &[u8]) -> Vec<u8> {
+    let mut frame = (content.len() as u32).to_be_bytes()[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(content);
+    frame
+}
+
+/// A head in HPACK: GET https://a/ by the static table and one literal.
+const HEAD: &[u8] = &[0x82, 0x87, 0x84, 0x41, 0x01, b'a'];
+
+/// The connection's end as the client sees it: the reason of GOAWAY, if one came.
+async fn end_of(mut stream: UnixStream) -> Option<u32> {
+    let mut reason = None;
+    loop {
+        let mut head = [0; 9];
+        if stream.read_exact(&mut head).await.is_err() {
+            return reason;
+        }
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        let mut content = vec![0; length];
+        if stream.read_exact(&mut content).await.is_err() {
+            return reason;
+        }
+        if head[3] == GOAWAY {
+            reason = Some(u32::from_be_bytes(content[4..8].try_into().unwrap()));
+        }
+    }
+}
+
+const PROTOCOL_ERROR: u32 = 1;
+const ENHANCE_YOUR_CALM: u32 = 11;
+
+fn preface() -> Vec<u8> {
+    let mut all = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    all.extend(frame(SETTINGS, 0, 0, &[]));
+    all
+}
+
+/// Sends as much of this as the server takes, and says how it ended.
+async fn suffers(attack: Vec<u8>, settings: Settings) -> (Option<u32>, Arc<Scripted>) {
+    let service = Scripted::new(limits(), hello);
+    let Line { stream, task, .. } = Line::open(&service, &settings);
+    let stream = stream.into_std().unwrap();
+    let writing = UnixStream::from_std(stream.try_clone().unwrap()).unwrap();
+    let reading = UnixStream::from_std(stream).unwrap();
+    let writer = tokio::spawn(async move {
+        let mut writing = writing;
+        let _ = writing.write_all(&preface()).await;
+        let _ = writing.write_all(&attack).await;
+        writing
+    });
+    let reason = end_of(reading).await;
+    task.await.unwrap();
+    writer.abort();
+    // Others are served as ever.
+    assert_eq!(Client::new(&service).await.get("/").await.1, "hello");
+    (reason, service)
+}
+
+#[tokio::test]
+async fn frames_that_bring_nothing_end_the_connection() {
+    let open = [frame(HEADERS, END_HEADERS, 1, HEAD)].concat();
+    for (name, one, before) in [
+        ("ping", frame(PING, 0, 0, &[0; 8]), vec![]),
+        ("settings", frame(SETTINGS, 0, 0, &[]), vec![]),
+        ("priority", frame(PRIORITY, 0, 5, &[0, 0, 0, 0, 1]), vec![]),
+        ("unknown", frame(77, 0, 0, b"x"), vec![]),
+        ("window", frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]), vec![]),
+        ("empty data", frame(DATA, 0, 1, &[]), open),
+    ] {
+        let mut attack = before;
+        (0..20_000).for_each(|_| attack.extend(&one));
+        let (reason, _) = suffers(attack, Settings::default()).await;
+        assert_eq!(reason, Some(ENHANCE_YOUR_CALM), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn requests_that_are_reset_at_once_end_the_connection() {
+    let mut attack = Vec::new();
+    for number in 0..5000_u32 {
+        let stream = 2 * number + 1;
+        attack.extend(frame(HEADERS, END_HEADERS | END_STREAM, stream, HEAD));
+        attack.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+    }
+    let (reason, service) = suffers(attack, Settings::default()).await;
+    assert_eq!(reason, Some(ENHANCE_YOUR_CALM));
+    assert!(service.sent().len() < 2000, "{}", service.sent().len());
+}
+
+#[tokio::test]
+async fn heads_without_end_end_the_connection() {
+    let mut attack = frame(HEADERS, END_STREAM, 1, HEAD);
+    // x: x…, never indexed, again and again.
+    let field = [&[0x10, 1, b'x', 100][..], &[b'y'; 100]].concat();
+    for _ in 0..2000 {
+        attack.extend(frame(CONTINUATION, 0, 1, &field));
+    }
+    let (reason, service) = suffers(attack, Settings::default()).await;
+    assert!(reason.is_some_and(|reason| reason != 0), "{reason:?}");
+    assert!(
+        service.sent().iter().all(|sent| !sent.starts_with("/ 5")) || service.sent().len() == 1
+    );
+}
+
+#[tokio::test]
+async fn a_head_that_grows_when_it_is_unpacked_is_refused() {
+    // One long value in the table, named a thousand times over.
+    let mut head = HEAD.to_vec();
+    head.extend([0x40, 1, b'x', 127, 0xd9 - 0x7f + 0x80 - 0x40, 29]);
+    head.truncate(HEAD.len());
+    head.extend([0x40, 1, b'x', 0x7f, 0x81, 0x1d]);
+    head.extend(vec![b'y'; 3840 + 0x80]);
+    head.extend(vec![0xbe; 1000]);
+    let service = Scripted::new(limits(), hello);
+    let Line { mut stream, .. } = Line::open(&service, &Settings::default());
+    stream.write_all(&preface()).await.unwrap();
+    stream
+        .write_all(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &head))
+        .await
+        .unwrap();
+    drop(stream);
+    let mut client = Client::new(&service).await;
+    assert_eq!(client.get("/").await.1, "hello");
+    assert!(
+        service
+            .sent()
+            .iter()
+            .filter(|sent| sent.starts_with("/ 5"))
+            .count()
+            <= 1,
+        "{:?}",
+        service.sent()
+    );
+}
+
+#[tokio::test]
+async fn more_requests_than_are_allowed_at_a_time_are_turned_away() {
+    let service = Scripted::new(limits(), |_: Request| async {
+        std::future::pending().await
+    });
+    let settings = Settings {
+        concurrent_streams: 2,
+        ..Settings::default()
+    };
+    let Line { mut stream, .. } = Line::open(&service, &settings);
+    stream.write_all(&preface()).await.unwrap();
+    for number in [1, 3, 5] {
+        stream
+            .write_all(&frame(HEADERS, END_HEADERS | END_STREAM, number, HEAD))
+            .await
+            .unwrap();
+    }
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.unwrap();
+        let mut content = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        stream.read_exact(&mut content).await.unwrap();
+        if head[3] == RST_STREAM {
+            assert_eq!(
+                (head[8], content),
+                (5, 7_u32.to_be_bytes().to_vec()),
+                "REFUSED_STREAM"
+            );
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_has_begun_has_to_go_on() {
+    let impatient = Limits {
+        head_timeout: Duration::from_millis(60),
+        ..limits()
+    };
+    for begun in [
+        frame(HEADERS, END_STREAM, 3, HEAD),
+        frame(PING, 0, 0, &[0; 8])[..12].to_vec(),
+        frame(SETTINGS, 0, 0, &[])[..4].to_vec(),
+    ] {
+        let waiting = Scripted::new(impatient.clone(), |_: Request| async {
+            std::future::pending().await
+        });
+        let Line {
+            mut stream, task, ..
+        } = Line::open(&waiting, &Settings::default());
+        stream.write_all(&preface()).await.unwrap();
+        // With a request under way the connection is not idle.
+        stream
+            .write_all(&frame(HEADERS, END_HEADERS | END_STREAM, 1, HEAD))
+            .await
+            .unwrap();
+        stream.write_all(&begun).await.unwrap();
+        assert_eq!(end_of(stream).await.unwrap_or_default(), 0);
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_at_all_is_left() {
+    let impatient = Limits {
+        send_timeout: Duration::from_millis(60),
+        ..limits()
+    };
+    let service = Scripted::new(impatient, |_: Request| async {
+        with_body(vec![b'x'; 4 << 20])
+    });
+    let Line {
+        mut stream, task, ..
+    } = Line::open(&service, &Settings::default());
+    stream.write_all(&preface()).await.unwrap();
+    // Windows as large as can be.
+    let most = 0x7fff_0000_u32.to_be_bytes();
+    stream
+        .write_all(&frame(WINDOW_UPDATE, 0, 0, &most))
+        .await
+        .unwrap();
+    stream
+        .write_all(&frame(SETTINGS, 0, 0, &[&[0, 4][..], &most].concat()))
+        .await
+        .unwrap();
+    stream
+        .write_all(&frame(HEADERS, END_HEADERS | END_STREAM, 1, HEAD))
+        .await
+        .unwrap();
+    task.await.unwrap();
+    drop(stream);
+}
+
+#[tokio::test]
+async fn what_is_no_http_2_is_left_at_once() {
+    for bytes in [
+        &b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..],
+        b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
+        b"",
+    ] {
+        let service = Scripted::new(limits(), hello);
+        let Line {
+            mut stream, task, ..
+        } = Line::open(&service, &Settings::default());
+        stream.write_all(bytes).await.unwrap();
+        stream.shutdown().await.unwrap();
+        task.await.unwrap();
+        assert!(service.sent().is_empty());
+    }
+    let (reason, _) = suffers(frame(DATA, 0, 0, b"x"), Settings::default()).await;
+    assert_eq!(reason, Some(PROTOCOL_ERROR));
+}
+
+#[tokio::test]
+async fn fields_of_a_connection_are_malformed() {
+    for name in [
+        "connection",
+        "transfer-encoding",
+        "keep-alive",
+        "proxy-connection",
+        "upgrade",
+    ] {
+        let mut head = HEAD.to_vec();
+        head.extend([0x10, name.len() as u8]);
+        head.extend(name.as_bytes());
+        head.extend([5]);
+        head.extend(b"close");
+        let service = Scripted::new(limits(), hello);
+        let Line { mut stream, .. } = Line::open(&service, &Settings::default());
+        stream.write_all(&preface()).await.unwrap();
+        stream
+            .write_all(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &head))
+            .await
+            .unwrap();
+        loop {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).await.unwrap();
+            let mut content = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+            stream.read_exact(&mut content).await.unwrap();
+            if head[3] == RST_STREAM {
+                assert_eq!(content, PROTOCOL_ERROR.to_be_bytes(), "{name}");
+                break;
+            }
+            assert_ne!(head[3], HEADERS, "{name}");
+        }
+        assert!(service.sent().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn any_bytes_at_all_do_no_harm() {
+    // Deterministic, and different for each round.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let service = Scripted::new(
+        Limits {
+            head_timeout: Duration::from_millis(50),
+            keep_alive_timeout: Duration::from_millis(50),
+            ..limits()
+        },
+        hello,
+    );
+    for round in 0..60 {
+        let mut bytes = preface();
+        for _ in 0..random() % 30 {
+            let length = (random() % 40) as usize;
+            let content: Vec<u8> = (0..length).map(|_| random() as u8).collect();
+            let content = if round % 3 == 0 { HEAD } else { &content };
+            bytes.extend(frame(
+                (random() % 11) as u8,
+                random() as u8,
+                (random() % 6) as u32,
+                content,
+            ));
+        }
+        let Line {
+            mut stream, task, ..
+        } = Line::open(&service, &Settings::default());
+        let _ = stream.write_all(&bytes).await;
+        let _ = stream.shutdown().await;
+        task.await.unwrap();
+    }
+    assert_eq!(Client::new(&service).await.get("/").await.1, "hello");
+}
