@@ -35,6 +35,7 @@ use h2::Reason;
 
 use super::connection::Connection;
 use super::drain::{self, Drain};
+use super::http1::NEWCOMER_GRACE;
 use super::service::{Limits, Service, Trouble};
 use crate::alarm::Alarm;
 use crate::buffers;
@@ -48,8 +49,6 @@ pub use settings::Settings;
 
 /// The preface of a connection (RFC 9113 §3.4).
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// How long a connection that has not begun may go on to wait after a drain has started.
-const NEWCOMER_GRACE: Duration = Duration::from_millis(500);
 /// Most bytes that are thrown away at the end.
 const LINGER_BYTES: usize = 1 << 20;
 /// How long a client that broke a rule may take to read that it did.
