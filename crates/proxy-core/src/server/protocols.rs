@@ -12,6 +12,7 @@ use super::service::{Service, Trouble};
 use super::tls::answer_plain;
 use super::tls::{HandshakeError, Tls};
 use crate::socket::Socket;
+use crate::timers;
 
 /// What the connections of a listener speak.
 #[derive(Clone, Debug, Default)]
@@ -84,7 +85,7 @@ impl Protocols {
     ) -> Begun {
         let ended = async {
             drain.begun().await;
-            tokio::time::sleep(NEWCOMER_GRACE).await;
+            timers::sleep(NEWCOMER_GRACE).await;
         };
         let encrypted = tokio::select! {
             biased;
@@ -118,7 +119,7 @@ impl Protocols {
         if self.prior_knowledge == PriorKnowledge::Refused {
             return Some(false);
         }
-        let found = tokio::time::timeout(PREFACE_TIMEOUT, preface(socket)).await;
+        let found = timers::timeout(PREFACE_TIMEOUT, preface(socket)).await;
         match found {
             Ok(true) => Some(true),
             _ if self.prior_knowledge == PriorKnowledge::Demanded => None,

@@ -63,7 +63,6 @@ fn policy(underscores: bool, ignores_invalid: bool) -> HeadPolicy {
     HeadPolicy {
         folding: false,
         bare_lf: true,
-        folding: false,
         method: MethodRule {
             characters: MethodCharacters::Capitals,
             length_min: 1,

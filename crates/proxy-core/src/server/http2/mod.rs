@@ -40,6 +40,7 @@ use super::service::{Limits, Service, Trouble};
 use crate::alarm::Alarm;
 use crate::buffers;
 use crate::socket::Socket;
+use crate::timers;
 use exchange::Stream;
 use way::{Watch, Way, Wrong};
 
@@ -75,11 +76,11 @@ pub fn serve_http2<S: Service>(
     });
     let (begun, drain) = (drain.clone(), drain.watch());
     async move {
-        let mut limited = pin!(tokio::time::timeout(span, handshake));
+        let mut limited = pin!(timers::timeout(span, handshake));
         let shaken = tokio::select! {
             biased;
             shaken = &mut limited => shaken,
-            () = begun.begun() => tokio::time::timeout(NEWCOMER_GRACE, limited).await.unwrap_or_else(Err),
+            () = begun.begun() => timers::timeout(NEWCOMER_GRACE, limited).await.unwrap_or_else(Err),
         };
         let mut driver = match shaken {
             Ok(Ok(h2)) => Driver::new(h2, line, watch, drain),
@@ -107,7 +108,7 @@ async fn linger(socket: &Socket, limit: Duration) {
             }
         }
     };
-    let _ = tokio::time::timeout(limit, reading).await;
+    let _ = timers::timeout(limit, reading).await;
     buffers::give_back(buffer);
 }
 
