@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, Timeout};
 
 type Listener = Box<dyn Fn(Instant)>;
 
@@ -37,6 +37,14 @@ pub fn sleep(span: Duration) -> Sleep {
     let sleep = tokio::time::sleep(span);
     tell(sleep.deadline());
     sleep
+}
+
+/// [`tokio::time::timeout`], heard of.
+pub fn timeout<F: Future>(span: Duration, future: F) -> Timeout<F> {
+    if let Some(deadline) = Instant::now().checked_add(span) {
+        tell(deadline);
+    }
+    tokio::time::timeout(span, future)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ const GROUND: &[&str] = &[
     "read_ahead",
     "socket",
     "temp_file",
+    "timers",
     "turn",
 ];
 

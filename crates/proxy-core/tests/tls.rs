@@ -280,6 +280,29 @@ async fn handshakes_that_fail_are_told_and_end() {
 }
 
 #[tokio::test]
+async fn a_connection_that_rests_is_no_larger_for_how_it_began() {
+    let world = World::new(&["h2", "http/1.1"], limits());
+    let (_ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let unix = Address::Unix(None);
+    let served = world.protocols.serve(
+        Socket::new(theirs.into()).unwrap(),
+        Arc::new(Connection::new(unix.clone(), unix, true)),
+        world.service.clone(),
+        &Drain::new(),
+    );
+    let bytes = size_of_val(&served);
+    assert!(bytes <= 1024, "{bytes} bytes");
+}
+
+#[tokio::test]
+async fn a_drain_does_not_wait_for_handshakes() {
+    let world = World::new(&[], limits());
+    let (_stream, task, drain) = world.connect();
+    drain.start();
+    task.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_close_says_so_and_a_break_does_not() {
     let world = World::new(&[], limits());
     let (mut stream, _, _) = world.encrypted(&[]).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::connection::Connection;
 use super::drain::Drain;
-use super::http1::serve_connection;
+use super::http1::{NEWCOMER_GRACE, serve_connection};
 #[cfg(feature = "http2")]
 use super::http2;
 use super::service::{Service, Trouble};
@@ -12,6 +12,7 @@ use super::service::{Service, Trouble};
 use super::tls::answer_plain;
 use super::tls::{HandshakeError, Tls};
 use crate::socket::Socket;
+use crate::timers;
 
 /// What the connections of a listener speak.
 #[derive(Clone, Debug, Default)]
@@ -61,25 +62,52 @@ impl Protocols {
         async move {
             // It counts from its first byte on.
             let _watch = watch;
-            let Some(socket) = this.encrypted(socket, &connection, &*service).await else {
-                return;
-            };
-            #[cfg(feature = "http2")]
-            if let Some(settings) = &this.http2 {
-                match this.begins_with_http2(&socket).await {
-                    Some(true) => {
-                        return http2::serve_http2(socket, connection, service, &drain, settings)
-                            .await;
-                    }
-                    Some(false) => {}
-                    None => {
-                        service.trouble(&connection, &no_preface());
-                        return answer_plain(socket, NO_PREFACE).await;
-                    }
+            // Boxed: a connection that rests should not be larger for how it began, or for what it does not speak.
+            match Box::pin(this.begin(socket, &connection, &*service, &drain)).await {
+                Begun::Nothing => {}
+                Begun::Http1(socket) => serve_connection(socket, connection, service, &drain).await,
+                #[cfg(feature = "http2")]
+                Begun::Http2(socket, settings) => {
+                    let served = http2::serve_http2(socket, connection, service, &drain, &settings);
+                    Box::pin(served).await;
                 }
             }
-            serve_connection(socket, connection, service, &drain).await;
         }
+    }
+
+    /// Finds out what is spoken.
+    async fn begin<S: Service>(
+        &self,
+        socket: Socket,
+        connection: &Connection,
+        service: &S,
+        drain: &Drain,
+    ) -> Begun {
+        let ended = async {
+            drain.begun().await;
+            timers::sleep(NEWCOMER_GRACE).await;
+        };
+        let encrypted = tokio::select! {
+            biased;
+            encrypted = self.encrypted(socket, connection, service) => encrypted,
+            () = ended => None,
+        };
+        let Some(socket) = encrypted else {
+            return Begun::Nothing;
+        };
+        #[cfg(feature = "http2")]
+        if let Some(settings) = &self.http2 {
+            match self.begins_with_http2(&socket).await {
+                Some(true) => return Begun::Http2(socket, settings.clone()),
+                Some(false) => {}
+                None => {
+                    service.trouble(connection, &no_preface());
+                    answer_plain(socket, NO_PREFACE).await;
+                    return Begun::Nothing;
+                }
+            }
+        }
+        Begun::Http1(socket)
     }
 
     /// Whether HTTP/2 is spoken; `None` where it should be.
@@ -91,7 +119,7 @@ impl Protocols {
         if self.prior_knowledge == PriorKnowledge::Refused {
             return Some(false);
         }
-        let found = tokio::time::timeout(PREFACE_TIMEOUT, preface(socket)).await;
+        let found = timers::timeout(PREFACE_TIMEOUT, preface(socket)).await;
         match found {
             Ok(true) => Some(true),
             _ if self.prior_knowledge == PriorKnowledge::Demanded => None,
@@ -152,6 +180,15 @@ async fn preface(socket: &Socket) -> bool {
             _ => return false,
         }
     }
+}
+
+/// How a connection goes on.
+enum Begun {
+    /// Not at all.
+    Nothing,
+    Http1(Socket),
+    #[cfg(feature = "http2")]
+    Http2(Socket, Arc<http2::Settings>),
 }
 
 fn trouble(error: &HandshakeError) -> Trouble {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::socket::{Socket, TlsError};
+use crate::timers;
 
 pub use identity::{ClientAuth, File, Identity, IdentityFault};
 
@@ -66,12 +67,10 @@ impl Tls {
     /// [`HandshakeError`]; the client was told where that is possible.
     pub async fn accept(&self, socket: Socket, limit: Duration) -> Result<Socket, HandshakeError> {
         let accepting = pin!(self.begin(socket));
-        tokio::time::timeout(limit, accepting)
-            .await
-            .unwrap_or_else(|_| {
-                let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-                Err(HandshakeError::Timeout { limit_ms })
-            })
+        timers::timeout(limit, accepting).await.unwrap_or_else(|_| {
+            let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+            Err(HandshakeError::Timeout { limit_ms })
+        })
     }
 
     async fn begin(&self, socket: Socket) -> Result<Socket, HandshakeError> {
@@ -111,7 +110,7 @@ pub(super) async fn answer_plain(socket: Socket, words: &str) {
             }
         }
     };
-    let _ = tokio::time::timeout(LINGER, answering).await;
+    let _ = timers::timeout(LINGER, answering).await;
 }
 
 /// A response to a client that does not speak what is spoken here.

@@ -43,7 +43,7 @@ use crate::turn;
 
 /// How long at least a connection that has not sent its first byte may go on to wait after a drain has started: its request may be on
 /// the way, and unlike that of a reused connection nobody would repeat it.
-const NEWCOMER_GRACE: Duration = Duration::from_millis(500);
+pub(super) const NEWCOMER_GRACE: Duration = Duration::from_millis(500);
 
 /// From this on an idle time is kept to the second only, at less cost.
 const LONG_IDLE: Duration = Duration::from_secs(10);

@@ -35,10 +35,12 @@ use h2::Reason;
 
 use super::connection::Connection;
 use super::drain::{self, Drain};
+use super::http1::NEWCOMER_GRACE;
 use super::service::{Limits, Service, Trouble};
 use crate::alarm::Alarm;
 use crate::buffers;
 use crate::socket::Socket;
+use crate::timers;
 use exchange::Stream;
 use way::{Watch, Way, Wrong};
 
@@ -48,8 +50,6 @@ pub use settings::Settings;
 
 /// The preface of a connection (RFC 9113 §3.4).
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// How long a connection that has not begun may go on to wait after a drain has started.
-const NEWCOMER_GRACE: Duration = Duration::from_millis(500);
 /// Most bytes that are thrown away at the end.
 const LINGER_BYTES: usize = 1 << 20;
 /// How long a client that broke a rule may take to read that it did.
@@ -76,11 +76,11 @@ pub fn serve_http2<S: Service>(
     });
     let (begun, drain) = (drain.clone(), drain.watch());
     async move {
-        let mut limited = pin!(tokio::time::timeout(span, handshake));
+        let mut limited = pin!(timers::timeout(span, handshake));
         let shaken = tokio::select! {
             biased;
             shaken = &mut limited => shaken,
-            () = begun.begun() => tokio::time::timeout(NEWCOMER_GRACE, limited).await.unwrap_or_else(Err),
+            () = begun.begun() => timers::timeout(NEWCOMER_GRACE, limited).await.unwrap_or_else(Err),
         };
         let mut driver = match shaken {
             Ok(Ok(h2)) => Driver::new(h2, line, watch, drain),
@@ -108,7 +108,7 @@ async fn linger(socket: &Socket, limit: Duration) {
             }
         }
     };
-    let _ = tokio::time::timeout(limit, reading).await;
+    let _ = timers::timeout(limit, reading).await;
     buffers::give_back(buffer);
 }
 
