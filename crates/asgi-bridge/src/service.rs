@@ -287,7 +287,12 @@ impl Service for AsgiService {
             self.core.hooks.log(Level::Warning, &words);
             return self.page(facts, objection.status(), &objection.to_string());
         }
-        match websocket::asks(&facts.head, self.core.settings.deflate) {
+        let asked = match facts.connection.uwsgi {
+            // A gateway of that protocol cannot hand a connection over.
+            Some(_) => None,
+            None => websocket::asks(&facts.head, self.core.settings.deflate),
+        };
+        match asked {
             None => {}
             Some(Ok(asked)) => return self.websocket(facts, asked).await,
             Some(Err(status)) => {
