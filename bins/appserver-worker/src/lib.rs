@@ -10,6 +10,7 @@ mod access_format;
 mod asgi;
 mod both;
 mod clock;
+mod gateway;
 mod hooks;
 mod logs;
 mod native;
@@ -19,6 +20,7 @@ mod reports;
 mod retire;
 mod settings;
 mod signals;
+mod statics;
 mod template;
 mod worker;
 

@@ -12,11 +12,13 @@ use super::{App, Failure, Worker};
 use crate::access::{AccessLog, Format};
 use crate::asgi::{self, Asgi};
 use crate::both::Both;
+use crate::gateway::Gateway;
 use crate::hooks::WorkerHooks;
 use crate::peers::Peers;
 use crate::reports::{reports, set_access};
 use crate::retire::Limits;
 use crate::settings;
+use crate::statics::{Files, Mounts};
 
 /// Makes a worker and its application ready.
 ///
@@ -96,6 +98,13 @@ pub(super) fn prepare(
     if let Some(software) = software {
         bridge.server_software = software;
     }
+    let files = Mounts::settled().map(|mounts| Files {
+        mounts,
+        hooks: hooks.clone(),
+        server: bridge.server,
+        log_fields: bridge.log_fields || hooks.python_requests(),
+    });
+    Gateway::settle(&settings).map_err(boot_failure)?;
     let threads = settings.threads.max(1) as usize;
     let app = match event_loop {
         Some(event_loop) => {
@@ -137,6 +146,7 @@ pub(super) fn prepare(
             board: link.board().clone(),
             access,
             limits,
+            files,
         },
         app,
     ))
