@@ -4,6 +4,7 @@
 //! with a clear result and leaves nothing running (`process`, `tree`).
 #![forbid(unsafe_code)]
 
+mod applications;
 mod bench;
 mod container;
 mod demo;

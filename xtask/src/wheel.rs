@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::install::Venv;
 use crate::options::Options;
 use crate::process::{output, run};
-use crate::workspace::{PYO3_CONFIG, Profile, Workspace};
+use crate::workspace::{PYO3_CONFIG, Profile, Workspace, forget_cargo};
 
 const USAGE: &str = "usage: cargo xtask wheel
 
@@ -55,6 +55,7 @@ pub fn check(workspace: &Workspace, log: &Path) -> Result<String, String> {
         .arg(&workspace.root)
         .env("CARGO_TARGET_DIR", &workspace.target)
         .env("PATH", path_with(&tools)?);
+    forget_cargo(&mut pip);
     run(&mut pip, log, LIMIT)?;
     let mut look = Command::new(tools.program("python"));
     look.arg(workspace.join("packaging/python/check_wheel.py"))
@@ -67,7 +68,7 @@ pub fn check(workspace: &Workspace, log: &Path) -> Result<String, String> {
 
 /// The step "install": tries the wheel with every Python that is here.
 pub fn check_installed(workspace: &Workspace, log: &Path) -> Result<String, String> {
-    let wheel = only_file(&workspace.work("wheels/.")?)?;
+    let wheel = latest(workspace)?;
     let tools = tools(workspace)?;
     let pythons = pythons();
     if pythons.is_empty() {
@@ -99,6 +100,11 @@ pub fn check_installed(workspace: &Workspace, log: &Path) -> Result<String, Stri
     })
 }
 
+/// The wheel that was built last.
+pub fn latest(workspace: &Workspace) -> Result<PathBuf, String> {
+    only_file(&workspace.work("wheels")?)
+}
+
 /// Packs what the release build has made.
 fn build(workspace: &Workspace, log: &Path) -> Result<PathBuf, String> {
     let tools = tools(workspace)?;
@@ -116,6 +122,7 @@ fn build(workspace: &Workspace, log: &Path) -> Result<PathBuf, String> {
         .env("CARGO_TARGET_DIR", &workspace.target)
         .env("PYO3_CONFIG_FILE", workspace.join(PYO3_CONFIG))
         .env("PATH", path_with(&tools)?);
+    forget_cargo(&mut maturin);
     run(&mut maturin, log, LIMIT)?;
     only_file(&wheels)
 }

@@ -74,13 +74,7 @@ impl Workspace {
             .args(arguments)
             .current_dir(&self.root)
             .env("CARGO_TERM_COLOR", "never");
-        // What cargo tells the program it runs (us) must not reach the programs of another run of it.
-        for (name, _) in std::env::vars_os() {
-            let text = name.to_string_lossy();
-            if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
-                command.env_remove(&name);
-            }
-        }
+        forget_cargo(&mut command);
         command
     }
 
@@ -116,5 +110,15 @@ impl Workspace {
     /// A path of the checkout.
     pub fn join(&self, relative: &str) -> PathBuf {
         self.root.join(relative)
+    }
+}
+
+/// What cargo tells the program it runs (us) must not reach another run of it: it would compile again what asks for these variables.
+pub fn forget_cargo(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
     }
 }

@@ -9,10 +9,13 @@ import importlib.machinery
 import sys
 import types
 
-from viaduct_worker import faces, glogging
+from viaduct_worker import faces, glogging, native
 
 GUNICORN = "27.0.1"
 """The version whose names and behaviour these modules have."""
+
+SOFTWARE = "gunicorn/%s viaduct/%s" % (GUNICORN, native.VERSION)
+"""What applications read as SERVER_SOFTWARE. Some (httpbin) do what gunicorn makes possible, chunked content say, only where it begins so."""
 
 
 class AppImportError(Exception):
@@ -187,9 +190,12 @@ def install():
 
 
 def server_names():
-    """What the configuration file has made of `gunicorn.SERVER` (the field) and `gunicorn.SERVER_SOFTWARE` (the environ); None where
-    it left them alone."""
+    """The `Server` field that the configuration file has made of `gunicorn.SERVER`, None where it left it alone; and SERVER_SOFTWARE, which
+    it may have set by `gunicorn.SERVER_SOFTWARE`."""
     module = sys.modules.get("gunicorn")
     usual = "gunicorn/" + getattr(module, "__version__", GUNICORN)
-    names = (getattr(module, "SERVER", None), getattr(module, "SERVER_SOFTWARE", None))
-    return tuple(name if isinstance(name, str) and name not in ("gunicorn", usual) else None for name in names)
+    field, software = (getattr(module, name, None) for name in ("SERVER", "SERVER_SOFTWARE"))
+    return (
+        field if isinstance(field, str) and field not in ("gunicorn", usual) else None,
+        software if isinstance(software, str) and software != usual else SOFTWARE,
+    )

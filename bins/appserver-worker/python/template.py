@@ -70,7 +70,7 @@ def settle(order):
         State.cfg = cfg = Config(objects(settings), hooks, State.uri)
         os.environ.update(cfg.env)
         # Programs ask this variable whether they run under gunicorn.
-        os.environ["SERVER_SOFTWARE"] = "viaduct/%s (gunicorn)" % native.VERSION
+        os.environ["SERVER_SOFTWARE"] = compat.SOFTWARE
         sys.argv[:] = order.get("arguments") or sys.argv
         enter(cfg)
         log = logger_class(cfg.logger_class)(cfg)

@@ -491,7 +491,7 @@ def app(environ, start_response):
     assert_eq!(
         body(&get(address, "/")),
         format!(
-            "open work extra work appserver app:app viaduct/{} (gunicorn) False",
+            "open work extra work appserver app:app gunicorn/27.0.1 viaduct/{} False",
             env!("CARGO_PKG_VERSION")
         )
     );

@@ -15,7 +15,7 @@
 //! The rules are gunicorn's wherever an application or a client can tell, so that applications need no change. Where they are
 //! better, or cannot be the same:
 //!
-//! - `SERVER_SOFTWARE` is `viaduct/VERSION`. There is no `gunicorn.socket`: the connection belongs to another thread or task.
+//! - `SERVER_SOFTWARE` is what the settings say. There is no `gunicorn.socket`: the connection belongs to another thread or task.
 //! - The application is called when the content of its request is complete. So `wsgi.input` never waits and never ends early;
 //!   content that breaks off, or is badly chunked, is answered (400) without the application.
 //! - Chunked content has its length in `CONTENT_LENGTH` too, which is known by then: Django reads nothing without it.

@@ -8,7 +8,7 @@ use super::{Context, Step, oom, units};
 use crate::install::Tool;
 use crate::shop::{Kind, Shop};
 use crate::workspace::{Profile, Workspace};
-use crate::{docs, fuzz, soak, wheel};
+use crate::{applications, docs, fuzz, soak, wheel};
 
 /// All steps.
 pub const STEPS: &[Step] = &[
@@ -165,6 +165,13 @@ pub const STEPS: &[Step] = &[
         after: &["wheel"],
         tools: &[Tool::PythonVenv],
         run: |context| wheel::check_installed(context.workspace, &context.log),
+    },
+    Step {
+        name: "applications",
+        about: "applications of PyPI, the same under gunicorn and under appserver",
+        after: &["wheel"],
+        tools: &[Tool::PythonVenv],
+        run: |context| applications::compare(context.workspace, &context.log),
     },
     Step {
         name: "fuzz",

@@ -89,15 +89,13 @@ pub(super) fn prepare(
         bridge.log_environ = vec!["REQUEST_METHOD".to_owned()];
     }
     let names = python.call_method0("server_names")?;
-    let (field, software): (Option<String>, Option<String>) = names.extract()?;
+    let (field, software): (Option<String>, String) = names.extract()?;
     if let Some(field) = field {
         // Once in the life of a process.
         let field: &'static str = Box::leak(field.into_boxed_str());
         bridge.server = Some(field).filter(|field| !field.is_empty());
     }
-    if let Some(software) = software {
-        bridge.server_software = software;
-    }
+    bridge.server_software = software;
     let files = Mounts::settled().map(|mounts| Files {
         mounts,
         hooks: hooks.clone(),
