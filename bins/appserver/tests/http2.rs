@@ -28,6 +28,9 @@ def application(environ, start_response):
     if path == '/stream':
         start_response('200 OK', [('X-Own', '1'), ('Connection', 'close')])
         return (b'%d;' % number for number in range(50000))
+    if path == '/large':
+        start_response('200 OK', [])
+        return (b'x' * 10000 for _ in range(300))
     if path == '/raise':
         raise ValueError('asked for')
     if path == '/echo':
@@ -86,6 +89,10 @@ struct Client {
 
 impl Client {
     async fn encrypted(server: &Server, authority: &Authority) -> Self {
+        Self::with(server, authority, &h2::client::Builder::new()).await
+    }
+
+    async fn with(server: &Server, authority: &Authority, builder: &h2::client::Builder) -> Self {
         let stream = UnixStream::connect(server.prefix.join("app.sock"))
             .await
             .unwrap();
@@ -96,22 +103,21 @@ impl Client {
             .await
             .unwrap();
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-        Self::over(stream).await
+        Self::over(stream, builder).await
     }
 
     async fn in_the_clear(server: &Server) -> Self {
-        Self::over(
-            UnixStream::connect(server.prefix.join("app.sock"))
-                .await
-                .unwrap(),
-        )
-        .await
+        let stream = UnixStream::connect(server.prefix.join("app.sock"))
+            .await
+            .unwrap();
+        Self::over(stream, &h2::client::Builder::new()).await
     }
 
     async fn over(
         stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+        builder: &h2::client::Builder,
     ) -> Self {
-        let (requests, connection) = h2::client::handshake(stream).await.unwrap();
+        let (requests, connection) = builder.handshake(stream).await.unwrap();
         Self {
             requests,
             running: tokio::spawn(connection),
@@ -253,6 +259,26 @@ fn requests_of_one_connection_run_side_by_side_in_threads() {
         assert_eq!(client.get("/").await.0, 200);
         assert_eq!(slow.await.unwrap().status().as_u16(), 200);
     });
+}
+
+#[test]
+fn a_response_that_is_not_taken_holds_up_no_other_request() {
+    let authority = Authority::new();
+    for arguments in [&[][..], &["--threads", "2"]] {
+        let server = wsgi(&authority, arguments);
+        run(async {
+            let mut builder = h2::client::Builder::new();
+            builder.initial_connection_window_size(1 << 20);
+            let mut client = Client::with(&server, &authority, &builder).await;
+            let (large, _) = client.ask(request("GET", "/large"), true).await;
+            let large = large.await.unwrap();
+            // Its window is not opened yet.
+            for _ in 0..3 {
+                assert_eq!(client.get("/").await.0, 200, "{}", server.log());
+            }
+            assert_eq!(all_of(large.into_body()).await.len(), 3_000_000);
+        });
+    }
 }
 
 #[test]

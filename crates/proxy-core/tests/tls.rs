@@ -243,13 +243,7 @@ async fn a_client_that_takes_nothing_is_left_in_time() {
 
 #[tokio::test]
 async fn handshakes_that_fail_are_told_and_end() {
-    let world = World::new(
-        &[],
-        Limits {
-            head_timeout: Duration::from_millis(60),
-            ..limits()
-        },
-    );
+    let world = World::new(&[], limits());
     for (sent, words, silent) in [
         (
             &b""[..],
@@ -273,6 +267,11 @@ async fn handshakes_that_fail_are_told_and_end() {
             sent.starts_with(b"GET")
         );
     }
+    let impatient = Limits {
+        head_timeout: Duration::from_millis(60),
+        ..limits()
+    };
+    let world = World::new(&[], impatient);
     let (_stream, task, _) = world.connect();
     task.await.unwrap();
     let trouble = world.troubles().pop().unwrap();

@@ -150,7 +150,7 @@ impl Protocols {
 
 /// How long a client may take to send the preface of HTTP/2 in the clear.
 #[cfg(feature = "http2")]
-const PREFACE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
+const PREFACE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 /// What is told to those who don't.
 #[cfg(feature = "http2")]
 const NO_PREFACE: &str = "This address speaks HTTP/2 with prior knowledge only";

@@ -26,18 +26,19 @@ async fn an_idle_connection_is_said_goodbye_to() {
 
 #[tokio::test]
 async fn a_drain_answers_what_was_asked_and_takes_no_more() {
-    let gate = Arc::new(Notify::new());
-    let held = gate.clone();
+    let (gate, begun) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (held, told) = (gate.clone(), begun.clone());
     let service = Scripted::new(limits(), move |_: Request| {
-        let held = held.clone();
+        let (held, told) = (held.clone(), told.clone());
         async move {
+            told.notify_one();
             held.notified().await;
             text(StatusCode::OK, "done")
         }
     });
     let mut client = Client::new(&service).await;
     let (answer, _) = client.ask(request("GET", "/"), true).await;
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    begun.notified().await;
     client.drain.start();
     // The client hears of it by GOAWAY.
     while poll_fn(|cx| client.requests.poll_ready(cx)).await.is_ok() {

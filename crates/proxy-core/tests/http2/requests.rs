@@ -293,10 +293,12 @@ async fn a_request_that_is_reset_is_given_up_unless_it_is_to_be_finished() {
         async move {
             if request.head.target.path() == b"/kept" {
                 request.connection.ignore_client_abort(true);
+                told.send("begun").unwrap();
                 let _given = Given(told.clone(), "kept dropped");
                 held.notified().await;
                 told.send("kept done").unwrap();
             } else {
+                told.send("begun").unwrap();
                 let _given = Given(told, "left");
                 std::future::pending::<()>().await;
             }
@@ -306,12 +308,13 @@ async fn a_request_that_is_reset_is_given_up_unless_it_is_to_be_finished() {
     let mut client = Client::new(&service).await;
     for target in ["/left", "/kept"] {
         let (answer, mut out) = client.ask(request("GET", target), false).await;
-        // It has begun when the next one is asked.
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(tells.recv().await, Some("begun"));
         out.send_reset(h2::Reason::CANCEL);
         drop(answer);
+        if target == "/left" {
+            assert_eq!(tells.recv().await, Some("left"));
+        }
     }
-    assert_eq!(tells.recv().await, Some("left"));
     gate.notify_one();
     assert_eq!(tells.recv().await, Some("kept done"));
 }
