@@ -24,6 +24,10 @@ _appserver() {
         --forwarded-allow-ips) :; return ;;
         --forwarder-headers) :; return ;;
         --header-map) COMPREPLY=($(compgen -W "drop refuse dangerous" -- "$cur")); return ;;
+        --proxy-protocol) COMPREPLY=($(compgen -W "auto off v1 v2" -- "$cur")); return ;;
+        --proxy-allow-from) :; return ;;
+        --protocol) COMPREPLY=($(compgen -W "http uwsgi" -- "$cur")); return ;;
+        --uwsgi-allow-from) :; return ;;
         -p|--pid) COMPREPLY=($(compgen -f -- "$cur")); return ;;
         --chdir) COMPREPLY=($(compgen -d -- "$cur")); return ;;
         --pythonpath) :; return ;;
@@ -70,7 +74,7 @@ _appserver() {
         --root-path) :; return ;;
     esac
     if [[ $cur == -* ]]; then
-        COMPREPLY=($(compgen -W "--help --version -c --config --python --check-config --print-config -b --bind --backlog --reuse-port -w --workers -k --worker-class --threads --worker-connections --max-requests --max-requests-jitter --worker-max-rss --worker-max-lifetime -t --timeout --graceful-timeout --keep-alive --limit-request-line --limit-request-fields --limit-request-field_size --permit-unconventional-http-method --permit-unconventional-http-version --casefold-http-method --forwarded-allow-ips --forwarder-headers --header-map -D --daemon -p --pid --chdir --pythonpath -e --env -u --user -g --group --initgroups -m --umask --preload --no-sendfile -n --name --access-logfile --access-logformat --error-logfile --log-file --log-level --capture-output --logger-class --log-config --log-config-json --log-syslog --log-syslog-to --log-syslog-prefix --log-syslog-facility --disable-redirect-access-to-syslog -R --enable-stdio-inheritance --statsd-host --dogstatsd-tags --statsd-prefix --enable-backlog-metric --control-socket --control-socket-mode --no-control-socket --metrics-bind --reload --reload-extra-file --keyfile --certfile --cert-reqs --ca-certs --http-protocols --http2-cleartext --http2-max-concurrent-streams --http2-initial-window-size --http2-max-frame-size --http2-max-header-list-size --asgi --asgi-path --asgi-loop --asgi-lifespan --asgi-disconnect-grace-period --websocket-max-message-size --ws-ping-interval --ws-ping-timeout --root-path" -- "$cur"))
+        COMPREPLY=($(compgen -W "--help --version -c --config --python --check-config --print-config -b --bind --backlog --reuse-port -w --workers -k --worker-class --threads --worker-connections --max-requests --max-requests-jitter --worker-max-rss --worker-max-lifetime -t --timeout --graceful-timeout --keep-alive --limit-request-line --limit-request-fields --limit-request-field_size --permit-obsolete-folding --permit-unconventional-http-method --permit-unconventional-http-version --casefold-http-method --forwarded-allow-ips --forwarder-headers --header-map --proxy-protocol --proxy-allow-from --protocol --uwsgi-allow-from -D --daemon -p --pid --chdir --pythonpath -e --env -u --user -g --group --initgroups -m --umask --preload --no-sendfile -n --name --access-logfile --access-logformat --error-logfile --log-file --log-level --capture-output --logger-class --log-config --log-config-json --log-syslog --log-syslog-to --log-syslog-prefix --log-syslog-facility --disable-redirect-access-to-syslog -R --enable-stdio-inheritance --statsd-host --dogstatsd-tags --statsd-prefix --enable-backlog-metric --control-socket --control-socket-mode --no-control-socket --metrics-bind --reload --reload-extra-file --keyfile --certfile --cert-reqs --ca-certs --http-protocols --http2-cleartext --http2-max-concurrent-streams --http2-initial-window-size --http2-max-frame-size --http2-max-header-list-size --asgi --asgi-path --asgi-loop --asgi-lifespan --asgi-disconnect-grace-period --websocket-max-message-size --ws-ping-interval --ws-ping-timeout --root-path" -- "$cur"))
     fi
 }
 complete -o default -F _appserver appserver

@@ -89,7 +89,7 @@ impl AccessLog {
                 Part::Atom { what, width, left } => {
                     let start = lines.len();
                     match what {
-                        Atom::Host => write_peer(&finished.facts.connection.peer, peer, lines),
+                        Atom::Host => write_peer(finished.facts.connection.client(), peer, lines),
                         Atom::Time => write_time(clock, lines),
                         _ => writer.atom(what, lines),
                     }

@@ -263,7 +263,7 @@ fn request<'py>(py: Python<'py>, facts: &Facts) -> PyResult<Bound<'py, PyTuple>>
         Version::Http2 => (2, 0),
     };
     let scheme = if facts.secure { "https" } else { "http" };
-    let peer = match &facts.connection.peer {
+    let peer = match facts.connection.client() {
         Address::Inet(peer) => (peer.ip().to_string(), peer.port())
             .into_pyobject(py)?
             .into_any(),

@@ -10,6 +10,7 @@ mod access_format;
 mod asgi;
 mod both;
 mod clock;
+mod gateway;
 mod hooks;
 mod logs;
 mod native;

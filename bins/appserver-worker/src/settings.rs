@@ -48,6 +48,7 @@ pub(crate) fn translate(
         field_bytes: limit(worker.limit_request_field_size),
         unconventional_methods: worker.permit_unconventional_http_method,
         unconventional_versions: worker.permit_unconventional_http_version,
+        folding: worker.permit_obsolete_folding,
     };
     let upper = |name: &String| name.to_ascii_uppercase();
     let defaults = Settings::default();

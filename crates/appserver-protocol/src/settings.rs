@@ -148,6 +148,18 @@ pub struct WorkerSettings {
     pub header_map: String,
     /// Methods with lower case, `#`, or a length outside 3..=20 are accepted.
     pub permit_unconventional_http_method: bool,
+    /// Fields may go on in the next line.
+    pub permit_obsolete_folding: bool,
+    /// Which PROXY protocol is read ahead of connections: `off`, `v1`, `v2` or `auto`.
+    pub proxy_protocol: String,
+    /// Who may send it: addresses, networks, `*`.
+    #[serde(deserialize_with = "words")]
+    pub proxy_allow_ips: Vec<String>,
+    /// What gateways speak: `http` or `uwsgi`.
+    pub protocol: String,
+    /// Who may speak the uwsgi protocol: addresses, networks, `*`.
+    #[serde(deserialize_with = "words")]
+    pub uwsgi_allow_ips: Vec<String>,
     /// `HTTP/1.2` to `HTTP/1.9` are taken for 1.1.
     pub permit_unconventional_http_version: bool,
     /// The method is changed to upper case.
@@ -283,6 +295,11 @@ impl Default for WorkerSettings {
             forwarder_headers: owned(&["SCRIPT_NAME", "PATH_INFO"]),
             header_map: "drop".to_owned(),
             permit_unconventional_http_method: false,
+            permit_obsolete_folding: false,
+            proxy_protocol: "off".to_owned(),
+            proxy_allow_ips: owned(&["127.0.0.1", "::1"]),
+            protocol: "http".to_owned(),
+            uwsgi_allow_ips: owned(&["127.0.0.1", "::1"]),
             permit_unconventional_http_version: false,
             casefold_http_method: false,
             accesslog: None,

@@ -232,7 +232,7 @@ impl Scopes {
         {
             return Ok((client, 0).into_pyobject(py)?.into_any());
         }
-        let Address::Inet(peer) = &facts.connection.peer else {
+        let Address::Inet(peer) = facts.connection.client() else {
             return Ok(py.None().into_bound(py));
         };
         let serial = facts.connection.serial;

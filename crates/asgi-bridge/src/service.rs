@@ -265,7 +265,12 @@ impl Service for AsgiService {
             log_invalid(hooks, Level::Warning, &facts.connection, &objection);
             return self.page(facts, objection.status(), &objection.to_string());
         }
-        match websocket::asks(&facts.head, self.core.settings.deflate) {
+        let asked = match facts.connection.uwsgi {
+            // A gateway of that protocol cannot hand a connection over.
+            Some(_) => None,
+            None => websocket::asks(&facts.head, self.core.settings.deflate),
+        };
+        match asked {
             None => {}
             Some(Ok(asked)) => return self.websocket(facts, asked).await,
             Some(Err(status)) => {

@@ -126,8 +126,11 @@ pub fn parse(packet: &[u8]) -> Result<UwsgiRequest, UwsgiError> {
     })
 }
 
+/// Key and value.
+type Variable<'a> = (&'a [u8], &'a [u8]);
+
 /// Takes the variables apart.
-fn read(mut rest: &[u8]) -> Result<Vec<(&[u8], &[u8])>, UwsgiError> {
+fn read(mut rest: &[u8]) -> Result<Vec<Variable<'_>>, UwsgiError> {
     let mut text = || {
         if rest.is_empty() {
             return Ok(None);
@@ -194,7 +197,7 @@ fn encoded(path: &[u8]) -> Vec<u8> {
     wire
 }
 
-fn fields(variables: &[(&[u8], &[u8])]) -> Result<Fields, UwsgiError> {
+fn fields(variables: &[Variable<'_>]) -> Result<Fields, UwsgiError> {
     let mut fields = Fields::new();
     for (key, value) in variables {
         if let Some(name) = field_name(key) {

@@ -11,7 +11,7 @@ use http::Method;
 use http_wire::Version;
 use http_wire::fields::Fields;
 use http_wire::{Known, KnownSet};
-use proxy_core::server::{Address, Connection};
+use proxy_core::server::{Address, Connection, Proxied};
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -163,6 +163,9 @@ impl Environs {
             }
         }
         self.put_port(&environ, &facts.connection)?;
+        if let Some(proxied) = &facts.connection.proxied {
+            put_proxied(&environ, proxied)?;
+        }
         if host.is_none() {
             environ.del_item(self.names.known(Known::Host))?;
             if let Address::Unix(path) = &facts.connection.local {
@@ -222,7 +225,7 @@ impl Environs {
             }
             template.remember_host(host, facts.secure);
         }
-        if let Address::Inet(peer) = &facts.connection.peer
+        if let Address::Inet(peer) = facts.connection.client()
             && template.peer != Some(peer.ip())
         {
             let text = PyString::new(py, &peer.ip().to_string());
@@ -304,7 +307,7 @@ impl Environs {
     /// `REMOTE_PORT`, which a peer on a unix socket does not have.
     fn put_port(&mut self, environ: &Bound<'_, PyDict>, connection: &Connection) -> PyResult<()> {
         let py = environ.py();
-        let Address::Inet(peer) = &connection.peer else {
+        let Address::Inet(peer) = connection.client() else {
             return set(environ, &self.keys.remote_addr, intern!(py, "").as_ptr());
         };
         let place = &mut self.ports[connection.serial as usize % PORTS];
@@ -369,6 +372,16 @@ impl Environs {
         }
         Ok(())
     }
+}
+
+/// What gunicorn tells of the PROXY protocol.
+fn put_proxied(environ: &Bound<'_, PyDict>, proxied: &Proxied) -> PyResult<()> {
+    environ.set_item("PROXY_PROTOCOL", proxied.protocol)?;
+    if let Some(destination) = proxied.destination {
+        environ.set_item("PROXY_ADDR", destination.ip().to_string())?;
+        environ.set_item("PROXY_PORT", destination.port().to_string())?;
+    }
+    Ok(())
 }
 
 impl Template {

@@ -54,7 +54,7 @@ fn ends_chunked(head: &RequestHead) -> bool {
 
 /// The peer as gunicorn's log names it: its address, nothing for a unix socket.
 pub fn peer_text(connection: &Connection) -> String {
-    match &connection.peer {
+    match connection.client() {
         Address::Inet(address) => address.ip().to_string(),
         Address::Unix(_) => String::new(),
     }

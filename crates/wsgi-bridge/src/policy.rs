@@ -106,7 +106,10 @@ impl Policy {
         if self.header_map == HeaderMap::Refuse {
             self.refuse_underscores(fields, trusted)?;
         }
-        let secure = if trusted {
+        let secure = if let Some(uwsgi) = &connection.uwsgi {
+            // The gateway has a word of its own for it; fields are the client's.
+            Some(uwsgi.https)
+        } else if trusted {
             self.scheme_told(fields)?
         } else {
             None

@@ -114,6 +114,8 @@ pub struct HeadSizes {
     pub unconventional_methods: bool,
     /// `HTTP/1.2` to `HTTP/1.9` are taken for 1.1. Default false.
     pub unconventional_versions: bool,
+    /// Fields may go on in the next line (`permit_obsolete_folding`). Default false.
+    pub folding: bool,
 }
 
 impl Default for HeadSizes {
@@ -124,6 +126,7 @@ impl Default for HeadSizes {
             field_bytes: 8190,
             unconventional_methods: false,
             unconventional_versions: false,
+            folding: false,
         }
     }
 }
@@ -146,6 +149,7 @@ pub fn limits(sizes: HeadSizes, keep_alive: Duration) -> Limits {
             ..TargetRule::default()
         },
         minor_versions: sizes.unconventional_versions,
+        folding: sizes.folding,
         underscores: Handling::Keep,
         // Stricter than gunicorn, which lets HTTP/1.1 without Host and any value of it through to the application.
         host: HostRule::default(),

@@ -11,6 +11,7 @@ use supervisor::{Board, Counter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::place::{Application, Place};
+use crate::gateway::{Gateway, serve_proxied};
 use crate::peers::{Open, Peers};
 use crate::{protocols, signals};
 
@@ -31,7 +32,7 @@ pub(super) async fn accept<A: Application>(
     peers: Arc<Peers>,
     here: Place,
 ) {
-    let protocols = protocols::settled();
+    let (protocols, gateway) = (protocols::settled(), Gateway::settled());
     let mut more = 0;
     loop {
         service.ready(DEFERENCE).await;
@@ -51,17 +52,31 @@ pub(super) async fn accept<A: Application>(
         board.lane(0).add(Counter::Accepts, 1);
         // The address that was asked for, not the one that the connection came to: what gunicorn shows.
         let tls = protocols.tls.is_some();
-        let connection = Arc::new(Connection::new(peer, listener.local().clone(), tls));
+        let connection = Connection::new(peer, listener.local().clone(), tls);
         let trusted = protocols.is_plain() || service.trusts(&connection.peer);
         let protocols = protocols::of_peer(&protocols, trusted);
         let others = peers.open();
         let open = peers.opened();
-        if protocols.is_plain() {
-            let served = serve_connection(socket, connection, service.clone(), &drain);
-            here.serve(hold(served, place, open));
-        } else {
-            let served = protocols.serve(socket, connection, service.clone(), &drain);
-            here.serve(hold(served, place, open));
+        match &*gateway {
+            Gateway::Plain if protocols.is_plain() => {
+                let connection = Arc::new(connection);
+                let served = serve_connection(socket, connection, service.clone(), &drain);
+                here.serve(hold(served, place, open));
+            }
+            Gateway::Plain => {
+                let connection = Arc::new(connection);
+                let served = protocols.serve(socket, connection, service.clone(), &drain);
+                here.serve(hold(served, place, open));
+            }
+            Gateway::Proxy(proxy) => {
+                let service = service.clone();
+                let served = serve_proxied(proxy, protocols, socket, connection, service, &drain);
+                here.serve(hold(served, place, open));
+            }
+            Gateway::Uwsgi(uwsgi) => {
+                let served = uwsgi.serve(socket, connection, service.clone(), &drain);
+                here.serve(hold(served, place, open));
+            }
         }
         if more == 0 {
             here.step_aside().await;

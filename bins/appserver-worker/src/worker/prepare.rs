@@ -12,6 +12,7 @@ use super::{App, Failure, Worker};
 use crate::access::{AccessLog, Format};
 use crate::asgi::{self, Asgi};
 use crate::both::Both;
+use crate::gateway::Gateway;
 use crate::hooks::WorkerHooks;
 use crate::peers::Peers;
 use crate::reports::{reports, set_access};
@@ -96,6 +97,7 @@ pub(super) fn prepare(
     if let Some(software) = software {
         bridge.server_software = software;
     }
+    Gateway::settle(&settings).map_err(boot_failure)?;
     let threads = settings.threads.max(1) as usize;
     let app = match event_loop {
         Some(event_loop) => {

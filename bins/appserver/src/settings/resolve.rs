@@ -237,6 +237,7 @@ impl Resolved {
         self.worker_class()?;
         self.asgi_beside()?;
         self.http2()?;
+        self.uwsgi()?;
         for pair in self.list("raw_env") {
             if pair.split_once('=').is_none_or(|(name, _)| name.is_empty()) {
                 let at = self.origin("raw_env");
@@ -275,6 +276,33 @@ impl Resolved {
             );
         }
         Ok(())
+    }
+
+    /// What cannot be spoken by gateways that speak the uwsgi protocol.
+    fn uwsgi(&self) -> Result<(), Fault> {
+        if self.text("protocol") != Some("uwsgi") {
+            return Ok(());
+        }
+        let speaks_h2 = self.list("http_protocols").iter().any(|name| name == "h2");
+        let with = if self.is_encrypted() {
+            "certfile"
+        } else if speaks_h2
+            || self
+                .text("http2_cleartext")
+                .is_some_and(|mode| mode != "off")
+        {
+            "HTTP/2 (http_protocols, http2_cleartext)"
+        } else if self
+            .text("proxy_protocol")
+            .is_some_and(|mode| mode != "off")
+        {
+            "proxy_protocol"
+        } else {
+            return Ok(());
+        };
+        Err(Fault::new(format!(
+            "protocol (--protocol) uwsgi cannot be used together with {with}: packets come first and in the clear; leave one of them out"
+        )))
     }
 
     fn worker_class(&mut self) -> Result<(), Fault> {

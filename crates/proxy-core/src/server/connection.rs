@@ -10,6 +10,7 @@ use std::task::{Context, Waker};
 use http::StatusCode;
 use http_wire::Version;
 use http_wire::fields::Fields;
+use http_wire::proxy_protocol::Header;
 
 use super::content::Lent;
 
@@ -30,6 +31,10 @@ pub struct Connection {
     /// It carries several exchanges at a time, whose heads are not made of lines; this is what one of them sees of it.
     #[cfg_attr(not(feature = "http2"), expect(dead_code, reason = "only HTTP/2 does"))]
     multiplexed: bool,
+    /// What the gateway at its other end said ahead of it, by the PROXY protocol.
+    pub proxied: Option<Box<Proxied>>,
+    /// Its one request came by the uwsgi protocol.
+    pub uwsgi: Option<Uwsgi>,
     /// The request that is being answered and whose response has not begun; 0 for none.
     serving: AtomicU64,
     ignore_abort: AtomicBool,
@@ -60,6 +65,8 @@ impl Connection {
             serial: LAST.fetch_add(1, Ordering::Relaxed) + 1,
             tls,
             since: std::time::Instant::now(),
+            proxied: None,
+            uwsgi: None,
             claims_https: None,
             multiplexed: false,
             serving: AtomicU64::new(0),
@@ -79,6 +86,8 @@ impl Connection {
             serial: self.serial,
             tls: self.tls,
             since: self.since,
+            proxied: self.proxied.clone(),
+            uwsgi: self.uwsgi,
             claims_https,
             multiplexed: true,
             serving: AtomicU64::new(0),
@@ -86,6 +95,14 @@ impl Connection {
             awaited: AtomicBool::new(false),
             arrived: AtomicBool::new(false),
             letters: Mutex::default(),
+        }
+    }
+
+    /// Who it is from: the client that a gateway named, otherwise the peer.
+    pub fn client(&self) -> &Address {
+        match &self.proxied {
+            Some(proxied) => proxied.client.as_ref().unwrap_or(&self.peer),
+            None => &self.peer,
         }
     }
 
@@ -224,6 +241,41 @@ impl std::fmt::Debug for Connection {
     }
 }
 
+/// What a gateway said ahead of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxied {
+    /// `TCP4`, `TCP6`, or the word for a header without addresses: `LOCAL`, `UNKNOWN`, `UNSPEC`.
+    pub protocol: &'static str,
+    /// The client; `None` where none is told.
+    pub client: Option<Address>,
+    /// Where the client connected to; `None` where that is not told.
+    pub destination: Option<SocketAddr>,
+}
+
+impl From<Header> for Proxied {
+    fn from(header: Header) -> Self {
+        let (client, destination) = match header {
+            Header::Tcp {
+                source,
+                destination,
+            } => (Some(Address::Inet(source)), Some(destination)),
+            _ => (None, None),
+        };
+        Self {
+            protocol: header.protocol(),
+            client,
+            destination,
+        }
+    }
+}
+
+/// What the uwsgi protocol says besides the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Uwsgi {
+    /// The client's connection to the gateway is encrypted.
+    pub https: bool,
+}
+
 /// An end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
@@ -263,7 +315,8 @@ impl Interim {
         Self {
             connection: connection.clone(),
             ordinal,
-            allowed: version != Version::Http10,
+            // To a gateway of the uwsgi protocol the first status is the final one.
+            allowed: version != Version::Http10 && connection.uwsgi.is_none(),
         }
     }
 

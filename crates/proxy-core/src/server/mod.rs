@@ -5,6 +5,7 @@
 //!
 //! - [`Listener`] accepts; [`serve_connection`] serves what it accepted; [`Drain`] ends all of it well.
 //! - With the features `tls` and `http2`, `Protocols` serves connections that are encrypted or speak HTTP/2.
+//! - [`ProxyProtocol`] reads what a gateway says ahead of a connection; [`UwsgiProtocol`] serves gateways that speak that.
 //! - [`Service`] answers a [`Request`] with a [`Response`].
 //!
 //! A request without content leaves the connection's read half with the connection. A request with content lends it to
@@ -14,6 +15,7 @@
 mod connection;
 mod content;
 mod drain;
+mod gateway;
 mod heads;
 mod http1;
 #[cfg(feature = "http2")]
@@ -26,9 +28,10 @@ mod service;
 pub mod tls;
 mod upgraded;
 
-pub use connection::{Address, Connection, Interim};
+pub use connection::{Address, Connection, Interim, Proxied, Uwsgi};
 pub use content::{Content, ContentError};
 pub use drain::{Drain, Watch};
+pub use gateway::{Allowed, ProxyProtocol, UwsgiProtocol};
 pub use heads::give_head_back;
 pub use http1::serve_connection;
 pub use listener::{Accepted, Listener};
@@ -37,8 +40,8 @@ pub use protocols::PriorKnowledge;
 #[cfg(feature = "tls")]
 pub use protocols::Protocols;
 pub use service::{
-    Ending, Limits, Outcome, Refusal, Request, Response, Sent, Service, Trouble, TunnelEnd,
-    UpgradeFn,
+    Ending, GatewayError, Limits, Outcome, Refusal, Request, Response, Sent, Service, Trouble,
+    TunnelEnd, UpgradeFn,
 };
 pub use upgraded::{Upgraded, Wire};
 

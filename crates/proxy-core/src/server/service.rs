@@ -202,6 +202,8 @@ pub enum Refusal {
     Head(http_wire::head::RequestError),
     /// The end of its content can't be told for sure (RFC 9112 §6.3).
     Framing(http_wire::body::FramingError),
+    /// The gateway in front broke the rules of the protocol that it speaks, or may not speak it.
+    Gateway(GatewayError),
     /// It did not come in time (408; closed without an answer when not one byte had come).
     Timeout,
 }
@@ -212,6 +214,7 @@ impl Refusal {
         match self {
             Self::Head(error) => error.status(),
             Self::Framing(error) => error.status(),
+            Self::Gateway(error) => error.status(),
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
         }
     }
@@ -222,7 +225,37 @@ impl std::fmt::Display for Refusal {
         match self {
             Self::Head(error) => error.fmt(f),
             Self::Framing(error) => error.fmt(f),
+            Self::Gateway(error) => error.fmt(f),
             Self::Timeout => f.write_str("the head did not come in time"),
+        }
+    }
+}
+
+/// What is wrong with what a gateway sent instead of a head or ahead of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GatewayError {
+    /// Its PROXY protocol header.
+    #[error(transparent)]
+    Proxy(#[from] http_wire::proxy_protocol::ProxyError),
+    /// It sent one, and must not.
+    #[error("this peer must not send a PROXY protocol header")]
+    ProxyNotAllowed,
+    /// Its uwsgi packet.
+    #[error(transparent)]
+    Uwsgi(#[from] http_wire::uwsgi::UwsgiError),
+    /// It speaks the uwsgi protocol, and must not.
+    #[error("this peer must not speak the uwsgi protocol")]
+    UwsgiNotAllowed,
+}
+
+impl GatewayError {
+    /// The status that answers it: 400, 403 or 501.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Proxy(_) => StatusCode::BAD_REQUEST,
+            Self::ProxyNotAllowed | Self::UwsgiNotAllowed => StatusCode::FORBIDDEN,
+            Self::Uwsgi(error) => error.status(),
         }
     }
 }

@@ -116,24 +116,6 @@ pub(super) const ELSEWHERE: Section = Section {
             "Which code parses requests.",
         )
         .accepted("there is one parser, and it is fast"),
-        setting(
-            "protocol",
-            &["--protocol"],
-            "STRING",
-            Kind::Choice(&["http", "uwsgi"]),
-            Preset::Text("http"),
-            "The protocol of requests.",
-        )
-        .refused("only HTTP is spoken; use proxy_pass instead of uwsgi_pass in the proxy"),
-        setting(
-            "uwsgi_allow_ips",
-            &["--uwsgi-allow-from"],
-            "STRING",
-            Kind::Peers,
-            Preset::List(&["127.0.0.1", "::1"]),
-            "Who may speak the uwsgi protocol.",
-        )
-        .accepted("nobody may: only HTTP is spoken"),
         text(
             "paste",
             &["--paste", "--paster"],

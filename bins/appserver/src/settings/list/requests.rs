@@ -35,9 +35,9 @@ pub(super) const SECURITY: Section = Section {
         switch(
             "permit_obsolete_folding",
             &["--permit-obsolete-folding"],
-            "Accept fields that go on in the next line.",
-        )
-        .refused("folded lines are refused by RFC 9112 for good reasons; leave the setting out, and have the client fixed"),
+            "Accept fields that go on in the next line: those lines are joined with one space. RFC 9112 tells servers to refuse them, for \
+             a proxy in front may read them otherwise; for old clients that cannot be changed. Never in trailers.",
+        ),
         switch(
             "strip_header_spaces",
             &["--strip-header-spaces"],
@@ -109,17 +109,39 @@ pub(super) const FORWARDING: Section = Section {
             "MODE",
             Kind::OptionalChoice(&["auto", "off", "v1", "v2"]),
             Preset::Text("off"),
-            "Read the PROXY protocol.",
-        )
-        .refused("it is not there yet; let the proxy speak plain HTTP, or put edge in between"),
+            "Read the PROXY protocol at the start of connections: v1 the line of text, v2 the binary header, auto (or the flag alone) \
+             whichever comes. The client that it names is REMOTE_ADDR, the client of ASGI scopes and %(h)s; the environ has \
+             PROXY_PROTOCOL, PROXY_ADDR and PROXY_PORT. A connection without a header is served all the same. In front of TLS: the header \
+             comes first, not encrypted.",
+        ),
         setting(
             "proxy_allow_ips",
             &["--proxy-allow-from"],
             "STRING",
             Kind::Peers,
             LOCAL,
-            "Who may speak the PROXY protocol.",
-        )
-        .accepted("nobody may: proxy_protocol is not there yet"),
+            "Who may send a PROXY protocol header: addresses and networks, with commas between them, or * for all. From others it is \
+             answered with 403. Those that come by a unix socket always may.",
+        ),
+        setting(
+            "protocol",
+            &["--protocol"],
+            "STRING",
+            Kind::Choice(&["http", "uwsgi"]),
+            Preset::Text("http"),
+            "What the proxy in front speaks: http, or uwsgi for nginx's uwsgi_pass. Each connection then carries one request, whose \
+             environ is made of the variables HTTP_*, CONTENT_TYPE, CONTENT_LENGTH, REQUEST_METHOD, PATH_INFO, QUERY_STRING, REQUEST_URI \
+             and HTTPS, as gunicorn does; REMOTE_ADDR is the proxy. WebSockets cannot come that way. Not with TLS, HTTP/2 or \
+             proxy_protocol.",
+        ),
+        setting(
+            "uwsgi_allow_ips",
+            &["--uwsgi-allow-from"],
+            "STRING",
+            Kind::Peers,
+            LOCAL,
+            "Who may speak the uwsgi protocol: addresses and networks, with commas between them, or * for all. Others are answered with \
+             403. Those that come by a unix socket always may.",
+        ),
     ],
 };

@@ -6,6 +6,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use http::{Method, StatusCode};
+use http_wire::Version;
 use http_wire::body::{self, Framing as ContentFraming};
 use http_wire::chunked;
 use http_wire::connection::persists;
@@ -36,9 +37,21 @@ impl<S: Service> Busy<S> {
                     .await;
             }
         };
+        self.answer(service, line, head, framing).await
+    }
+
+    /// Has a request answered whose head and framing are known.
+    pub(super) async fn answer(
+        &mut self,
+        service: &S,
+        line: &mut Line,
+        head: RequestHead,
+        framing: ContentFraming,
+    ) -> Next<S> {
         line.ordinal += 1;
+        let gateway = line.connection.uwsgi.is_some();
         let (method, version) = (head.method.clone(), head.version);
-        let client_stays = persists(head.version, &head.fields);
+        let client_stays = !gateway && persists(head.version, &head.fields);
         let content = self.content(line, framing, &head);
         let mut reader = Reader::new(!content.is_end());
         line.connection.begin(line.ordinal, !content.is_end());
@@ -82,7 +95,8 @@ impl<S: Service> Busy<S> {
         let now = line.touch();
         let asked = Asked {
             method: &method,
-            version,
+            // A gateway of the uwsgi protocol takes content as it comes, to its end.
+            version: if gateway { Version::Http10 } else { version },
             keep_alive,
             now,
         };
@@ -167,7 +181,8 @@ impl<S: Service> Busy<S> {
             _ => return Content::empty(),
         };
         let buffered = self.input.take();
-        let expects = buffered.is_empty() && head.expects_continue();
+        let expects =
+            buffered.is_empty() && line.connection.uwsgi.is_none() && head.expects_continue();
         let lent = Lent::new(line.socket.clone(), buffered, coding, expects);
         Content::reading(line.connection.clone(), line.ordinal, lent)
     }

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Instant;
 
+use http_wire::body::Framing;
 use http_wire::head::{RequestHead, RequestParser};
 
 use super::encode::{self, Asked};
@@ -32,6 +33,17 @@ impl Heard {
     }
 }
 
+/// A head that came by another protocol than HTTP/1.
+pub(in crate::server) struct Elsewhere {
+    pub head: RequestHead,
+    /// Bytes of what it was made of.
+    pub head_bytes: u64,
+    /// Bytes of content that follow.
+    pub content_length: u64,
+    /// When its first byte came.
+    pub received: Instant,
+}
+
 enum Filled {
     Some,
     End,
@@ -55,6 +67,13 @@ impl<S: Service> Busy<S> {
                 self.refuse(service, line, &refusal, &head).await
             }
         }
+    }
+
+    /// Takes a head that came by another protocol.
+    pub(super) fn hear_elsewhere(&mut self, heard: Elsewhere) -> (RequestHead, Framing) {
+        self.heard.head_bytes = heard.head_bytes;
+        self.heard.received = heard.received;
+        (heard.head, Framing::Length(heard.content_length))
     }
 
     /// Reads a head.
@@ -117,7 +136,9 @@ impl<S: Service> Busy<S> {
     ) -> Next<S> {
         let request_bytes = match refusal {
             Refusal::Framing(_) => self.heard.head_bytes,
-            Refusal::Head(_) | Refusal::Timeout => self.input.unused().len() as u64,
+            Refusal::Head(_) | Refusal::Gateway(_) | Refusal::Timeout => {
+                self.input.unused().len() as u64
+            }
         };
         let start = self.output.queued_total();
         let Some((mut response, record)) = service.refuse(refusal, head, &line.connection) else {

@@ -28,14 +28,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use http_wire::head::RequestHead;
 use smallvec::SmallVec;
 
 pub(super) use encode::encode_interim;
+pub(super) use hear::Elsewhere;
 use input::Input;
 
 use super::connection::Connection;
 use super::drain::{Drain, Watch};
-use super::service::{Limits, Outcome, Sent, Service};
+use super::service::{Limits, Outcome, Refusal, Sent, Service};
 use crate::alarm::Alarm;
 use crate::output::Output;
 use crate::socket::Socket;
@@ -58,17 +60,7 @@ pub fn serve_connection<S: Service>(
     service: Arc<S>,
     drain: &Drain,
 ) -> impl Future<Output = ()> + Send + use<S> {
-    let limits = service.limits(&connection);
-    let mut line = Line {
-        socket: Arc::new(socket),
-        connection,
-        limits,
-        drain: drain.watch(),
-        alarm: Alarm::default(),
-        ordinal: 0,
-        now: Instant::now(),
-        idle: None,
-    };
+    let mut line = Line::new(socket, connection, &*service, drain);
     // What an async block captures it holds once; what an async function is given, twice.
     async move {
         while line.rest().await {
@@ -83,6 +75,36 @@ pub fn serve_connection<S: Service>(
             }
         }
     }
+}
+
+/// Answers a connection with nothing but a refusal.
+pub(super) async fn refuse_connection<S: Service>(
+    socket: Socket,
+    connection: Arc<Connection>,
+    service: &S,
+    drain: &Drain,
+    refusal: &Refusal,
+) {
+    let mut line = Line::new(socket, connection, service, drain);
+    let mut busy = Box::new(Busy::<S>::new(&line));
+    let head = RequestHead::default();
+    Box::pin(busy.refuse(service, &mut line, refusal, &head)).await;
+    busy.report(service);
+}
+
+/// Serves the one request of a connection, whose head came by another protocol; content of this length follows.
+pub(super) async fn serve_one<S: Service>(
+    socket: Socket,
+    connection: Arc<Connection>,
+    service: &S,
+    drain: &Drain,
+    heard: hear::Elsewhere,
+) {
+    let mut line = Line::new(socket, connection, service, drain);
+    let mut busy = Box::new(Busy::<S>::new(&line));
+    let (head, framing) = busy.hear_elsewhere(heard);
+    let _ = Box::pin(busy.answer(service, &mut line, head, framing)).await;
+    busy.report(service);
 }
 
 /// What a connection holds for all of its life.
@@ -130,6 +152,24 @@ enum Next<S: Service> {
 }
 
 impl Line {
+    fn new<S: Service>(
+        socket: Socket,
+        connection: Arc<Connection>,
+        service: &S,
+        drain: &Drain,
+    ) -> Self {
+        Self {
+            socket: Arc::new(socket),
+            limits: service.limits(&connection),
+            connection,
+            drain: drain.watch(),
+            alarm: Alarm::default(),
+            ordinal: 0,
+            now: Instant::now(),
+            idle: None,
+        }
+    }
+
     /// Waits a moment for another request with the box still there, which the next request then need not make anew; true
     /// when one comes. Only a bounded number of connections of a thread may do so.
     async fn stay_warm(&mut self) -> bool {
@@ -233,12 +273,7 @@ impl Line {
 
 /// Serves requests until there is nothing more to read for a while.
 async fn busy<S: Service>(service: &S, line: &mut Line) -> Next<S> {
-    let mut busy = Busy::<S> {
-        heard: hear::Heard::new(line),
-        input: Input::default(),
-        output: Output::default(),
-        unsent: SmallVec::new(),
-    };
+    let mut busy = Busy::<S>::new(line);
     let next = loop {
         match poll_fn(|cx| Poll::Ready(busy.input.poll_fill(cx, &line.socket))).await {
             Poll::Pending => {}
@@ -259,6 +294,15 @@ async fn busy<S: Service>(service: &S, line: &mut Line) -> Next<S> {
 }
 
 impl<S: Service> Busy<S> {
+    fn new(line: &Line) -> Self {
+        Self {
+            heard: hear::Heard::new(line),
+            input: Input::default(),
+            output: Output::default(),
+            unsent: SmallVec::new(),
+        }
+    }
+
     /// Serves the request that has begun to come, and those behind it.
     async fn requests(&mut self, service: &S, line: &mut Line) -> Next<S> {
         loop {
