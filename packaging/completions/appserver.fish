@@ -33,6 +33,7 @@ complete -c appserver -l proxy-protocol -x -a 'auto off v1 v2' -d 'Read the PROX
 complete -c appserver -l proxy-allow-from -x -d 'Who may send a PROXY protocol header: addresses and networks, with commas between them, or * for all'
 complete -c appserver -l protocol -x -a 'http uwsgi' -d 'What the proxy in front speaks: http, or uwsgi for nginx\'s uwsgi_pass'
 complete -c appserver -l uwsgi-allow-from -x -d 'Who may speak the uwsgi protocol: addresses and networks, with commas between them, or * for all'
+complete -c appserver -l static -x -d 'Answer requests below PREFIX with the files of FOLDER, so that a small site needs no second server: /static=./staticfiles'
 complete -c appserver -s D -l daemon -d 'Leave the terminal'
 complete -c appserver -s p -l pid -r -F -d 'A file that holds the master\'s process id while it runs'
 complete -c appserver -l chdir -x -a '(__fish_complete_directories)' -d 'The folder to work in; it comes first on sys.path'

@@ -20,6 +20,7 @@ mod reports;
 mod retire;
 mod settings;
 mod signals;
+mod statics;
 mod template;
 mod worker;
 

@@ -10,6 +10,7 @@ use supervisor::{Channel, ChannelError, Received};
 
 use crate::access::Format;
 use crate::reports::Reports;
+use crate::statics::Mounts;
 use crate::{logs, native, peers, protocols, worker};
 
 /// The Python side, in the order in which its parts need each other.
@@ -179,7 +180,11 @@ impl Template<'_> {
         if matches!(answer, FromTemplate::Settled { .. }) {
             // Now, for names of files begin at chdir.
             let settings = settled.settings.worker().map_err(|error| error.to_string());
-            if let Err(message) = settings.and_then(|settings| protocols::settle(&settings)) {
+            let settle = |settings| {
+                protocols::settle(&settings)?;
+                Mounts::settle(&settings)
+            };
+            if let Err(message) = settings.and_then(settle) {
                 return Ok(unsettled(message));
             }
             self.settled = Some(settled);

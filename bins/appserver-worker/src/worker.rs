@@ -32,6 +32,7 @@ use crate::both::Both;
 use crate::hooks::WorkerHooks;
 use crate::peers::Peers;
 use crate::retire::Limits;
+use crate::statics::{Files, WithFiles};
 
 /// Runs a worker to its end; the result is its exit status.
 ///
@@ -105,6 +106,8 @@ pub(crate) struct Worker {
     pub access: Option<Arc<AccessLog>>,
     /// When it asks to be replaced.
     limits: Limits,
+    /// What is answered in front of the application.
+    files: Option<Files>,
 }
 
 impl Worker {
@@ -169,6 +172,22 @@ impl Worker {
 
     /// Accepts connections and serves them until the end; the result is the exit status.
     pub async fn live<A: Application>(
+        &self,
+        application: Arc<A>,
+        place: Place,
+        link: Link,
+        listeners: Vec<OwnedFd>,
+    ) -> std::io::Result<i32> {
+        match self.files.clone() {
+            None => self.live_as(application, place, link, listeners).await,
+            Some(files) => {
+                let service = Arc::new(WithFiles { files, application });
+                self.live_as(service, place, link, listeners).await
+            }
+        }
+    }
+
+    async fn live_as<A: Application>(
         &self,
         service: Arc<A>,
         place: Place,

@@ -160,6 +160,9 @@ pub struct WorkerSettings {
     /// Who may speak the uwsgi protocol: addresses, networks, `*`.
     #[serde(deserialize_with = "words")]
     pub uwsgi_allow_ips: Vec<String>,
+    /// Folders whose files are answered in front of the application, as `PREFIX=FOLDER`.
+    #[serde(rename = "static")]
+    pub statics: Vec<String>,
     /// `HTTP/1.2` to `HTTP/1.9` are taken for 1.1.
     pub permit_unconventional_http_version: bool,
     /// The method is changed to upper case.
@@ -300,6 +303,7 @@ impl Default for WorkerSettings {
             proxy_allow_ips: owned(&["127.0.0.1", "::1"]),
             protocol: "http".to_owned(),
             uwsgi_allow_ips: owned(&["127.0.0.1", "::1"]),
+            statics: Vec::new(),
             permit_unconventional_http_version: false,
             casefold_http_method: false,
             accesslog: None,

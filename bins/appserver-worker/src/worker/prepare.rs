@@ -18,6 +18,7 @@ use crate::peers::Peers;
 use crate::reports::{reports, set_access};
 use crate::retire::Limits;
 use crate::settings;
+use crate::statics::{Files, Mounts};
 
 /// Makes a worker and its application ready.
 ///
@@ -97,6 +98,12 @@ pub(super) fn prepare(
     if let Some(software) = software {
         bridge.server_software = software;
     }
+    let files = Mounts::settled().map(|mounts| Files {
+        mounts,
+        hooks: hooks.clone(),
+        server: bridge.server,
+        log_fields: bridge.log_fields || hooks.python_requests(),
+    });
     Gateway::settle(&settings).map_err(boot_failure)?;
     let threads = settings.threads.max(1) as usize;
     let app = match event_loop {
@@ -139,6 +146,7 @@ pub(super) fn prepare(
             board: link.board().clone(),
             access,
             limits,
+            files,
         },
         app,
     ))

@@ -29,6 +29,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     workers::WORKERS,
     requests::SECURITY,
     requests::FORWARDING,
+    requests::FILES,
     process::PROCESS,
     logging::LOGGING,
     watching::WATCHING,

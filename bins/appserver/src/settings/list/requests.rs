@@ -145,3 +145,20 @@ pub(super) const FORWARDING: Section = Section {
         ),
     ],
 };
+
+pub(super) const FILES: Section = Section {
+    title: "Files",
+    settings: &[setting(
+        "static",
+        &["--static"],
+        "PREFIX=FOLDER",
+        Kind::List,
+        Preset::List(&[]),
+        "Answer requests below PREFIX with the files of FOLDER, so that a small site needs no second server: /static=./staticfiles. \
+             Ours; gunicorn has none. May be repeated; the longest prefix counts. The application never sees such requests: what is not \
+             there is 404, methods other than GET and HEAD are 405. Conditional and range requests, file.br, file.zst and file.gz beside \
+             file, index.html. Links that lead out of FOLDER are not followed. Names with a hash, such as app.5f3c1b2d9e0a.css, may be \
+             cached for ever, others are asked about each time. FOLDER, from chdir, has to be there at the start. SCRIPT_NAME does not \
+             matter.",
+    )],
+};
