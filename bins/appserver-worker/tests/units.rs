@@ -1,0 +1,8 @@
+//! The tests that stand in modules which need no Python: the library itself cannot be linked outside of it.
+#![allow(
+    dead_code,
+    reason = "of each module only what its tests use is used here"
+)]
+
+#[path = "../src/statics/mounts.rs"]
+mod mounts;
