@@ -8,7 +8,7 @@
 
 use std::io;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
@@ -78,6 +78,7 @@ pub(crate) fn prepare() -> io::Result<()> {
 pub(crate) struct Peers {
     table: &'static [Slot],
     own: Option<usize>,
+    left: AtomicBool,
 }
 
 impl Peers {
@@ -88,6 +89,7 @@ impl Peers {
             None => Self {
                 table: &[],
                 own: None,
+                left: AtomicBool::new(false),
             },
         }
     }
@@ -95,7 +97,8 @@ impl Peers {
     fn join_at(table: &'static [Slot], pid: Pid, threads: u32) -> Self {
         let number = pid.as_raw_pid().cast_unsigned();
         let own = table.iter().position(|slot| slot.take(number));
-        let peers = Self { table, own };
+        let left = AtomicBool::new(false);
+        let peers = Self { table, own, left };
         if let Some(own) = peers.slot() {
             let most = peers.others().map(Slot::turns).max().unwrap_or(0);
             own.running.store(0, Ordering::Relaxed);
@@ -107,17 +110,18 @@ impl Peers {
         peers
     }
 
-    /// Nobody is to leave anything to this worker any more.
+    /// Nobody is to leave anything to this worker any more. Its place stays its own until its process is gone: its connections
+    /// still count there, and must not count in a successor's.
     pub fn leave(&self) {
+        self.left.store(true, Ordering::Relaxed);
         if let Some(own) = self.slot() {
             own.beat_ms.store(0, Ordering::Relaxed);
-            own.owner.store(0, Ordering::Release);
         }
     }
 
     /// It is alive.
     pub fn beat(&self) {
-        if let Some(own) = self.slot() {
+        if let Some(own) = self.slot().filter(|_| !self.left.load(Ordering::Relaxed)) {
             own.beat_ms.store(monotonic_ms(), Ordering::Relaxed);
         }
     }
@@ -203,7 +207,7 @@ impl Peers {
 }
 
 impl Slot {
-    /// Takes the slot when nobody has it, or somebody who was killed.
+    /// Takes the slot when nobody has it, or somebody who is gone.
     fn take(&self, number: u32) -> bool {
         let owner = self.owner.load(Ordering::Relaxed);
         let is_free = owner == 0 || !lives(owner);
@@ -243,5 +247,42 @@ impl Drop for Open {
         if let Some(own) = self.0 {
             own.open.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(slots: usize) -> &'static [Slot] {
+        Box::leak((0..slots).map(|_| Slot::default()).collect())
+    }
+
+    #[test]
+    fn connections_of_a_worker_that_leaves_do_not_count_in_its_successor() {
+        let table = table(4);
+        let (this, other) = (getpid(), rustix::process::getppid().unwrap_or(Pid::INIT));
+        let leaving = Peers::join_at(table, this, 1);
+        let open = leaving.opened();
+        leaving.leave();
+        // A drain goes on beating.
+        leaving.beat();
+        assert!(!table[0].is_free(monotonic_ms()));
+        let next = Peers::join_at(table, other, 1);
+        assert_eq!(next.own, Some(1));
+        let _kept = (next.opened(), next.opened());
+        drop(open);
+        assert_eq!((table[0].open(), table[1].open()), (0, 2));
+        assert!(!next.has_too_many());
+    }
+
+    #[test]
+    fn the_place_of_a_worker_that_is_gone_is_taken() {
+        let table = table(1);
+        let nobody = i32::MAX.cast_unsigned();
+        table[0].owner.store(nobody, Ordering::Relaxed);
+        table[0].open.store(7, Ordering::Relaxed);
+        let next = Peers::join_at(table, getpid(), 1);
+        assert_eq!((next.own, table[0].open()), (Some(0), 0));
     }
 }

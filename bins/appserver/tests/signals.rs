@@ -347,7 +347,11 @@ fn other_signals_under_load_lose_nothing() {
         });
     }
     let (answered, faults) = load.end();
-    assert!(faults.is_empty() && answered > 20, "{answered}: {faults:?}");
+    assert!(
+        faults.is_empty() && answered > 20,
+        "{answered}: {faults:?}\n{}",
+        server.log()
+    );
     assert_eq!(server.stop(), 0);
 }
 
