@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 use wsgi_bridge::{Hooks, Level, WsgiService, percent_decoded};
 
 use crate::asgi::translate;
+use crate::below::is_below;
 use crate::hooks::WorkerHooks;
 use crate::worker::{Application, Failure};
 
@@ -110,14 +111,6 @@ impl Both {
     }
 }
 
-/// Whether a path begins with one of the prefixes, of which one without a `/` at its end is a whole segment.
-fn is_below(path: &[u8], prefixes: &[Vec<u8>]) -> bool {
-    prefixes.iter().any(|prefix| {
-        path.strip_prefix(prefix.as_slice())
-            .is_some_and(|rest| prefix.ends_with(b"/") || matches!(rest.first(), None | Some(b'/')))
-    })
-}
-
 impl Service for Both {
     type Record = Record;
 
@@ -178,28 +171,5 @@ impl Application for Both {
     fn beat(&self) {
         let (board, lane) = (self.board.clone(), self.lane);
         self.beside.on_loop(move || board.lane(lane).beat());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_below;
-
-    #[test]
-    fn prefixes_are_whole_segments() {
-        for (prefix, path, yes) in [
-            ("/ws/", "/ws/", true),
-            ("/ws/", "/ws/chat/", true),
-            ("/ws/", "/ws", false),
-            ("/ws/", "/wsx/", false),
-            ("/ws", "/ws", true),
-            ("/ws", "/ws/chat", true),
-            ("/ws", "/wsx", false),
-            ("/", "/any", true),
-            ("/ws/", "*", false),
-        ] {
-            let prefixes = [b"/never/".to_vec(), prefix.as_bytes().to_vec()];
-            assert_eq!(is_below(path.as_bytes(), &prefixes), yes, "{prefix} {path}");
-        }
     }
 }

@@ -8,6 +8,7 @@
 mod access;
 mod access_format;
 mod asgi;
+mod below;
 mod both;
 mod clock;
 mod gateway;

@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use appserver_protocol::{Retirement, WorkerSettings};
-use pyo3::prelude::*;
 
 /// The part of a limit that chance takes away, so that workers that began together do not retire together.
 const JITTER: f64 = 0.1;
@@ -39,23 +38,19 @@ pub(crate) struct Due {
 }
 
 impl Limits {
-    /// Draws this worker's limits. The text is a warning: the memory that the worker has already is too much, so that its
+    /// This worker's limits, by chances from 0 to 1. The text is a warning: the memory that the worker has already is too much, so that its
     /// successors would retire at once, for ever; the limit is left out then.
     pub fn draw(
-        py: Python<'_>,
+        chances: [f64; 3],
         settings: &WorkerSettings,
         began: Instant,
-    ) -> PyResult<(Self, Option<String>)> {
-        let random = py.import("random")?;
-        let extra: u64 = match settings.max_requests_jitter {
-            0 => 0,
-            most => random.call_method1("randint", (0, most))?.extract()?,
-        };
-        let chance = || -> PyResult<f64> { random.call_method0("random")?.extract() };
-        let lifetime = shortened(settings.worker_max_lifetime * 1000, chance()?);
+    ) -> (Self, Option<String>) {
+        let [of_requests, of_lifetime, of_memory] = chances;
+        let extra = (settings.max_requests_jitter as f64 * of_requests).round() as u64;
+        let lifetime = shortened(settings.worker_max_lifetime * 1000, of_lifetime);
         let set = settings.worker_max_rss;
         let memory = Memory {
-            at: shortened(set, chance()?),
+            at: shortened(set, of_memory),
             set,
         };
         let resident = resident().unwrap_or(0);
@@ -73,7 +68,7 @@ impl Limits {
             memory: (set > 0 && !hopeless).then(|| memory.above(resident)),
             began,
         };
-        Ok((limits, warning))
+        (limits, warning)
     }
 
     /// Looks whether one of them is reached.

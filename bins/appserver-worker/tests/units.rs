@@ -4,5 +4,11 @@
     reason = "of each module only what its tests use is used here"
 )]
 
+#[path = "../src/below.rs"]
+mod below;
 #[path = "../src/statics/mounts.rs"]
 mod mounts;
+#[path = "../src/peers.rs"]
+mod peers;
+#[path = "../src/retire.rs"]
+mod retire;

@@ -131,7 +131,10 @@ pub(super) fn prepare(
             }
         }
     };
-    let (limits, warning) = Limits::draw(py, &settings, Instant::now())?;
+    let random = py.import("random")?;
+    let chance = || random.call_method0("random")?.extract();
+    let (limits, warning) =
+        Limits::draw([chance()?, chance()?, chance()?], &settings, Instant::now());
     if let Some(warning) = warning {
         hooks.log(wsgi_bridge::Level::Warning, &warning);
     }
