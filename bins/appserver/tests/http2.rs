@@ -17,12 +17,16 @@ use tokio::net::UnixStream;
 use tokio_rustls::TlsConnector;
 
 const WSGI: &str = "
-import json, os, time
+import json, os, threading
+
+asked = threading.Event()
 
 def application(environ, start_response):
     path = environ['PATH_INFO']
-    if path == '/slow':
-        time.sleep(0.5)
+    if path == '/waits':
+        assert asked.wait(30), 'nobody asked for /goes meanwhile'
+    if path == '/goes':
+        asked.set()
     if path == '/hints':
         environ['wsgi.early_hints']([('Link', '</a.css>; rel=preload')])
     if path == '/stream':
@@ -255,9 +259,9 @@ fn requests_of_one_connection_run_side_by_side_in_threads() {
     let server = wsgi(&authority, &["--threads", "4"]);
     run(async {
         let mut client = Client::encrypted(&server, &authority).await;
-        let (slow, _) = client.ask(request("GET", "/slow"), true).await;
-        assert_eq!(client.get("/").await.0, 200);
-        assert_eq!(slow.await.unwrap().status().as_u16(), 200);
+        let (waits, _) = client.ask(request("GET", "/waits"), true).await;
+        assert_eq!(client.get("/goes").await.0, 200);
+        assert_eq!(waits.await.unwrap().status().as_u16(), 200);
     });
 }
 
@@ -464,9 +468,13 @@ fn an_asgi_application_hears_http_2_and_its_clients_leave() {
 
 /// Waits until the application has said this; the client's connection goes on meanwhile.
 async fn said(server: &Server, words: &str) {
-    while !server.read("stdout.log").contains(words) {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    let seen = async {
+        while !server.read("stdout.log").contains(words) {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    let waited = tokio::time::timeout(support::PATIENCE, seen).await;
+    assert!(waited.is_ok(), "the application never said {words:?}");
 }
 
 /// A masked text frame.

@@ -242,20 +242,12 @@ fn hup_onto_a_broken_file_changes_nothing() {
             "./gunicorn.conf.py:1: KeyError: 'in the file'\n",
         ),
         ("import os; os._exit(7)", "the new template is gone"),
-        (
-            "bind = '127.0.0.1:http'",
-            "'http' is not a valid port number",
-        ),
         ("chdir = '/no/such/folder'", "can't chdir"),
     ]
     .into_iter()
     .enumerate()
     {
-        // The command line's address would win over the file's.
         server.write("gunicorn.conf.py", file);
-        if words.contains("port") {
-            continue;
-        }
         server.signal(Signal::HUP);
         server.until_log(words, 1);
         server.until_log(

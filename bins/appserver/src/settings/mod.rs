@@ -1,7 +1,7 @@
 //! THE list of settings, and how they are found: one declaration per setting, from which the command line, `--help`, the
 //! configuration file's checks, `--print-config` and `docs/settings.md` are read.
 //!
-//! Names, flags, defaults and precedence are gunicorn's. What does not exist here (yet) is in the list as well, with what to do
+//! Names, flags, defaults and precedence are gunicorn's. What does not exist here is in the list as well, with what to do
 //! about it: a setting is never ignored silently.
 
 pub(crate) mod arguments;

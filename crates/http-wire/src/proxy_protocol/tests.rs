@@ -1,3 +1,5 @@
+//! What is taken for a header of the PROXY protocol, and what is not.
+
 use super::*;
 
 /// Parses; the outcome must be the same for every split, and a header the same with anything behind it.

@@ -144,10 +144,14 @@ async fn hello(_request: Request) -> Response {
 
 /// Waits until the list has an entry for which `found` holds.
 async fn noted(list: impl Fn() -> Vec<String>, found: impl Fn(&str) -> bool) -> String {
-    loop {
-        if let Some(entry) = list().into_iter().find(|entry| found(entry)) {
-            return entry;
+    let seen = async {
+        loop {
+            if let Some(entry) = list().into_iter().find(|entry| found(entry)) {
+                return entry;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(30), seen).await;
+    waited.unwrap_or_else(|_| panic!("not among {:?}", list()))
 }

@@ -147,7 +147,7 @@ pub(super) const LOGGING: Section = Section {
         switch(
             "enable_backlog_metric",
             &["--enable-backlog-metric"],
-            "Tell StatsD every second how many connections wait to be accepted (gunicorn.backlog).",
+            "Tell StatsD every second how many connections wait to be accepted on TCP addresses (gunicorn.backlog).",
         ),
     ],
 };

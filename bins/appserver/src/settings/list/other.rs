@@ -1,4 +1,4 @@
-//! What is not there yet, belongs elsewhere, or means nothing here.
+//! What belongs elsewhere, or means nothing here.
 
 use super::{Kind, Preset, Section, Setting, in_file, setting};
 

@@ -164,7 +164,7 @@ pub(super) const PROCESS: Section = Section {
             "STRING",
             Kind::Text,
             Preset::Nothing,
-            "The name of the workers in the process list, where the setproctitle package is installed.",
+            "The name of the template and the workers in the process list, where the setproctitle package is installed.",
         ),
         in_file(
             "default_proc_name",

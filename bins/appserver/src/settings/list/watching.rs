@@ -33,7 +33,7 @@ pub(super) const WATCHING: Section = Section {
             "ADDRESS",
             Kind::Text,
             Preset::Nothing,
-            "Where Prometheus reads metrics (any path): HOST:PORT or unix:PATH. Connections that wait, how long requests wait and \
+            "Where Prometheus reads metrics (any path): HOST:PORT or unix:PATH. Connections that wait (TCP), how long requests wait and \
              take, busy workers, their memory, and why workers were replaced. Not a setting of gunicorn's.",
         ),
     ],
