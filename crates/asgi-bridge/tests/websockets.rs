@@ -322,3 +322,24 @@ async def app(scope, receive, send):
     }
     assert_eq!(socket.frame().1, (64 << 20).to_string().into_bytes());
 }
+
+#[test]
+fn pings_of_a_client_that_does_not_read_are_not_taken_for_ever() {
+    let server = Server::start(ECHO);
+    let (mut socket, _) = Socket::open(&server, "/", "");
+    let ping = masked(0x89, &[7; 125], [1, 2, 3, 4]);
+    let all = ping.len() * 500_000;
+    let sent = server.feed(&mut socket.0, &ping, all);
+    assert!(sent < all / 2, "{sent} bytes of pings were taken");
+    for _ in 0..sent / ping.len() {
+        assert_eq!(socket.frame(), (0x8a, vec![7; 125]));
+    }
+    // The one that had begun, and something else behind it.
+    let begun = sent % ping.len();
+    if begun > 0 {
+        socket.0.send(&ping[begun..]);
+        assert_eq!(socket.frame().0, 0x8a);
+    }
+    socket.send(0x81, b"still here");
+    assert_eq!(socket.frame(), (0x81, b"still here".to_vec()));
+}

@@ -87,7 +87,6 @@ impl Socket {
 
     /// Looks at the bytes that would be read next, as they came, and leaves them there. Waits for more than the `seen` ones that
     /// are known, or for the end; says how many there are.
-    #[cfg(feature = "tls")]
     pub(crate) fn poll_peek(
         &self,
         cx: &mut Context<'_>,

@@ -155,7 +155,7 @@ impl Deflate {
                 let has_room = unpacked.len() < unpacked.capacity();
                 match status {
                     // A final block: what follows it is no part of the message.
-                    Status::StreamEnd => return Ok(unpacked),
+                    Status::StreamEnd => return Ok(fitted(unpacked)),
                     _ if used == part.len() && has_room => break,
                     _ if used == done && unpacked.len() == before && has_room => {
                         return Err(BROKEN);
@@ -167,8 +167,16 @@ impl Deflate {
                 break;
             }
         }
-        Ok(unpacked)
+        Ok(fitted(unpacked))
     }
+}
+
+/// A large message may wait for the application for long: it has no more memory than it needs.
+fn fitted(mut unpacked: Vec<u8>) -> Vec<u8> {
+    if unpacked.capacity() > 64 << 10 {
+        unpacked.shrink_to_fit();
+    }
+    unpacked
 }
 
 #[cfg(test)]

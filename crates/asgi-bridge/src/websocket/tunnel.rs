@@ -21,6 +21,8 @@ use crate::outgoing::HIGH_BYTES;
 const LOW_BYTES: usize = 16 << 10;
 /// How long a client may take to answer a close frame; gunicorn gives it as long.
 const CLOSING: Duration = Duration::from_secs(5);
+/// Reads before others have their turn: a client that never stops to send is not the only one.
+const READS: usize = 4;
 
 /// A session whose answer is on its way; the client is lost when this is dropped before its connection was handed over.
 pub(crate) struct Opening(pub Option<Arc<Session>>);
@@ -48,7 +50,7 @@ struct Tunnel {
     session: Arc<Session>,
     wire: Wire,
     decoder: Decoder,
-    /// What was read ahead.
+    /// What was read and is not heard yet.
     ahead: Bytes,
     sent_bytes: u64,
     received_bytes: u64,
@@ -57,6 +59,8 @@ struct Tunnel {
     closing: bool,
     /// The client has closed its direction, or its bytes are not understood.
     deaf: bool,
+    /// Nothing is read until the application or the client has caught up.
+    waits: bool,
 }
 
 impl Tunnel {
@@ -71,11 +75,12 @@ impl Tunnel {
             session,
             wire,
             decoder,
-            ahead,
             sent_bytes: 0,
-            received_bytes: 0,
+            received_bytes: ahead.len() as u64,
+            ahead,
             closing: false,
             deaf: false,
+            waits: false,
         }
     }
 
@@ -133,19 +138,14 @@ impl Tunnel {
         }
     }
 
-    /// Reads while the application keeps up; `Ready` when the client is gone.
+    /// Reads while the application keeps up and the client takes what it is told; `Ready` when the client is gone.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            if !self.ahead.is_empty() {
-                let bytes = std::mem::take(&mut self.ahead);
-                self.received_bytes += bytes.len() as u64;
-                self.hear(&bytes);
-            }
-            {
-                let state = self.session.state();
-                if self.deaf || (state.is_crowded() && !state.close_sent) {
-                    return Poll::Pending;
-                }
+        for _ in 0..READS {
+            let ahead = std::mem::take(&mut self.ahead);
+            self.hear(&ahead);
+            self.waits = !self.ahead.is_empty() || self.is_behind();
+            if self.deaf || self.waits {
+                return Poll::Pending;
             }
             let mut buffer = self.session.core.buffers.take();
             let read = self.wire.poll_read(cx, &mut buffer);
@@ -155,16 +155,28 @@ impl Tunnel {
             }
             // Nothing is held while nothing comes.
             self.session.core.buffers.give(buffer);
-            if let Ok(1..) = ready!(read) {
-                continue;
+            if !matches!(ready!(read), Ok(1..)) {
+                return Poll::Ready(());
             }
-            return Poll::Ready(());
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
-    /// Takes in bytes of the client's.
+    /// Whether the application has enough to do, or the client does not take the answers to its pings.
+    fn is_behind(&self) -> bool {
+        let state = self.session.state();
+        let unsent = state.out.len() - state.written;
+        (state.is_crowded() && !state.close_sent) || unsent >= HIGH_BYTES
+    }
+
+    /// Takes in bytes of the client's; those that have to wait are put aside.
     fn hear(&mut self, mut bytes: &[u8]) {
         while !self.deaf {
+            if !bytes.is_empty() && self.is_behind() {
+                self.ahead = Bytes::copy_from_slice(bytes);
+                return;
+            }
             match self.decoder.next(&mut bytes) {
                 Ok(Some(event)) => {
                     if let Err(fault) = self.take(event) {
@@ -307,6 +319,10 @@ impl Future for Tunnel {
         let written = this.poll_write(cx);
         if matches!(written, Poll::Ready(Err(_))) {
             return Poll::Ready(this.end());
+        }
+        if this.waits && !this.is_behind() {
+            // It was the client that had to catch up, and it has.
+            cx.waker().wake_by_ref();
         }
         let over = {
             let state = this.session.state();

@@ -75,7 +75,6 @@ impl Plain {
     }
 
     /// Looks at what would be read; waits for more than the `seen` bytes that are known, or for the end.
-    #[cfg(feature = "tls")]
     pub fn poll_peek(
         &self,
         cx: &mut Context<'_>,
