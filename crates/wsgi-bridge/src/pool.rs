@@ -24,19 +24,19 @@ use crate::outlet::{Outlet, Pushed};
 use crate::response_head::Head;
 
 /// A request that waits for a thread.
-pub(crate) struct Job {
-    pub facts: Arc<Facts>,
-    pub input: Option<Collected>,
-    pub reply: oneshot::Sender<Reply>,
-    pub interim: Interim,
+struct Job {
+    facts: Arc<Facts>,
+    input: Option<Collected>,
+    reply: oneshot::Sender<Reply>,
+    interim: Interim,
 }
 
 /// What a thread answers, once.
 pub(crate) enum Reply {
     /// The response is complete (or failed).
     Whole(Begun, Told),
-    /// Content follows through the outlet.
-    Streams(Head, Arc<Outlet>, Told),
+    /// Content follows through the outlet; the application hears when nobody takes it.
+    Streams(Head, OutletBody, Told),
 }
 
 /// What the access log wants of a response.
@@ -103,15 +103,15 @@ impl Pool {
         Ok(Self { queue })
     }
 
-    /// Puts a request in line.
-    pub fn put(&self, job: Job) {
-        let mut state = self.queue.state();
-        state.jobs.push_back(job);
-        self.queue
-            .waiting
-            .store(state.jobs.len(), Ordering::Relaxed);
-        drop(state);
-        self.queue.ready.notify_one();
+    /// Puts a request in line and waits for its answer; `None` when its thread failed. Who stops waiting before a thread has come
+    /// to the request takes it back.
+    pub async fn ask(
+        &self,
+        facts: Arc<Facts>,
+        input: Option<Collected>,
+        interim: Interim,
+    ) -> Option<Reply> {
+        self.queue.ask(facts, input, interim).await
     }
 }
 
@@ -122,7 +122,64 @@ impl Drop for Pool {
     }
 }
 
+/// Somebody who waits for an answer.
+struct Waiting<'a> {
+    queue: &'a Queue,
+    answer: oneshot::Receiver<Reply>,
+    answered: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.answer.close();
+            self.queue.forget();
+        }
+    }
+}
+
 impl Queue {
+    async fn ask(
+        &self,
+        facts: Arc<Facts>,
+        input: Option<Collected>,
+        interim: Interim,
+    ) -> Option<Reply> {
+        let (reply, answer) = oneshot::channel();
+        let mut waiting = Waiting {
+            queue: self,
+            answer,
+            answered: false,
+        };
+        self.put(Job {
+            facts,
+            input,
+            reply,
+            interim,
+        });
+        let reply = (&mut waiting.answer).await;
+        waiting.answered = true;
+        reply.ok()
+    }
+
+    fn put(&self, job: Job) {
+        let mut state = self.state();
+        state.jobs.push_back(job);
+        self.waiting.store(state.jobs.len(), Ordering::Relaxed);
+        drop(state);
+        self.ready.notify_one();
+    }
+
+    /// Throws a request away that nobody waits for any more.
+    fn forget(&self) {
+        let mut state = self.state();
+        let unwanted = state.jobs.iter().position(|job| job.reply.is_closed());
+        let job = unwanted.and_then(|place| state.jobs.remove(place));
+        self.waiting.store(state.jobs.len(), Ordering::Relaxed);
+        drop(state);
+        drop(job);
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -133,6 +190,8 @@ impl Queue {
         loop {
             while let Some(job) = state.jobs.pop_front() {
                 self.waiting.store(state.jobs.len(), Ordering::Relaxed);
+                // From here on the application has the request, and finishes it whoever leaves.
+                job.facts.connection.ignore_client_abort(true);
                 if !job.reply.is_closed() {
                     return Some(job);
                 }
@@ -163,7 +222,7 @@ fn serve(py: Python<'_>, core: &Arc<Core>, queue: &Arc<Queue>, slot: usize, job:
         Box::new(move |head, outlet, fields| {
             send(
                 &reply,
-                Reply::Streams(head, outlet, Told { fields, logged }),
+                Reply::Streams(head, OutletBody(outlet), Told { fields, logged }),
             );
         })
     };
@@ -196,7 +255,8 @@ fn serve(py: Python<'_>, core: &Arc<Core>, queue: &Arc<Queue>, slot: usize, job:
                 .clone()
                 .unwrap_or_else(|| Arc::new(Outlet::new(core.room())));
             if let Some(head) = head {
-                send(&reply, Reply::Streams(head, outlet.clone(), told));
+                let content = OutletBody(outlet.clone());
+                send(&reply, Reply::Streams(head, content, told));
             }
             stream(py, core, queue, &mut call, first, &outlet);
         }
@@ -261,5 +321,88 @@ impl http_body::Body for OutletBody {
 impl Drop for OutletBody {
     fn drop(&mut self) {
         self.0.abandon();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::Waker;
+
+    use proxy_core::server::{Address, Connection, Content, Request};
+
+    use super::*;
+
+    fn request(memory: &Bytes) -> (Arc<Facts>, Option<Collected>, Interim) {
+        let unix = Address::Unix(None);
+        let request = Request {
+            head: Default::default(),
+            content: Content::empty(),
+            connection: Arc::new(Connection::new(unix.clone(), unix, false)),
+            ordinal: 1,
+            received: std::time::Instant::now(),
+            head_bytes: 0,
+        };
+        let interim = request.interim();
+        let facts = Facts {
+            head: request.head,
+            connection: request.connection,
+            received: request.received,
+            secure: false,
+            trusted: false,
+            script_told: false,
+            queued_us: Default::default(),
+        };
+        let input = Collected {
+            memory: [memory.clone()].into(),
+            file: None,
+        };
+        (Arc::new(facts), Some(input), interim)
+    }
+
+    #[test]
+    fn who_stops_waiting_takes_the_request_back() {
+        let queue = Queue::default();
+        let mut cx = Context::from_waker(Waker::noop());
+        let contents = [Bytes::from(vec![1; 9]), Bytes::from(vec![2; 9])];
+        let (facts, input, interim) = request(&contents[0]);
+        let mut stays = pin!(queue.ask(facts, input, interim));
+        assert!(stays.as_mut().poll(&mut cx).is_pending());
+        {
+            let (facts, input, interim) = request(&contents[1]);
+            let mut leaves = pin!(queue.ask(facts.clone(), input, interim));
+            assert!(leaves.as_mut().poll(&mut cx).is_pending());
+            assert_eq!(queue.state().jobs.len(), 2);
+        }
+        // No thread has come by.
+        assert_eq!(queue.waiting.load(Ordering::Relaxed), 1);
+        assert!(contents[1].is_unique());
+        assert!(!contents[0].is_unique());
+        let job = queue.next().expect("waits");
+        assert!(
+            job.reply
+                .send(Reply::Whole(Begun::Failed, Told::default()))
+                .is_ok()
+        );
+        assert!(stays.as_mut().poll(&mut cx).is_ready());
+    }
+
+    #[test]
+    fn an_application_whose_client_left_as_it_began_is_not_left_waiting() {
+        let room = crate::outlet::Room {
+            memory_bytes: 1,
+            spool_bytes: 0,
+            spool_dir: std::env::temp_dir(),
+        };
+        let outlet = Arc::new(Outlet::new(Arc::new(room)));
+        let (reply, answer) = oneshot::channel();
+        drop(answer);
+        let content = OutletBody(outlet.clone());
+        send(
+            &Mutex::new(Some(reply)),
+            Reply::Streams(Head::default(), content, Told::default()),
+        );
+        let pushed = outlet.push_waiting(&Bytes::from_static(b"some"), || false);
+        assert_eq!(pushed.expect("pushes"), Pushed::Gone);
     }
 }

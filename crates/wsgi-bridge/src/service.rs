@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
+use http_wire::Version;
 use http_wire::head::RequestHead;
 use proxy_core::body::Body;
 use proxy_core::server::{
@@ -12,7 +13,6 @@ use proxy_core::server::{
     Response, Sent, Service, Trouble, give_head_back,
 };
 use pyo3::prelude::*;
-use tokio::sync::oneshot;
 
 use crate::answer::Route;
 use crate::call::{Begun, Call, Whole};
@@ -23,7 +23,7 @@ use crate::inline::{Run, RunBody, Turn};
 use crate::outlet::Outlet;
 use crate::page;
 use crate::policy::Objection;
-use crate::pool::{Job, OutletBody, Pool, Reply, Told};
+use crate::pool::{OutletBody, Pool, Reply, Told};
 use crate::reception::{self, log_invalid, log_trouble, receive, unstated};
 use crate::response_head::{Head, append_length};
 use crate::settings::Settings;
@@ -115,22 +115,13 @@ impl WsgiService {
                 turn.free().await;
                 self.call_here(turn, facts, input, interim)
             }
-            Mode::Pool(pool) => {
-                let (reply, answer) = oneshot::channel();
-                pool.put(Job {
-                    facts: facts.clone(),
-                    input,
-                    reply,
-                    interim,
-                });
-                match answer.await {
-                    Ok(Reply::Whole(begun, told)) => self.begun(facts, begun, told, None),
-                    Ok(Reply::Streams(head, outlet, told)) => {
-                        self.streams(facts, head, outlet, told)
-                    }
-                    Err(_) => self.begun(facts, Begun::Failed, Told::default(), None),
+            Mode::Pool(pool) => match pool.ask(facts.clone(), input, interim).await {
+                Some(Reply::Whole(begun, told)) => self.begun(facts, begun, told, None),
+                Some(Reply::Streams(head, content, told)) => {
+                    self.streams(facts, head, content, told)
                 }
-            }
+                None => self.begun(facts, Begun::Failed, Told::default(), None),
+            },
         }
     }
 
@@ -205,7 +196,8 @@ impl WsgiService {
         let (head, body) = match begun {
             Begun::Whole(head, whole) => (head, body(whole)),
             Begun::Broken(head, outlet) => {
-                return self.streams(facts, head.unwrap_or_default(), outlet, told);
+                let content = OutletBody(outlet);
+                return self.streams(facts, head.unwrap_or_default(), content, told);
             }
             Begun::More(..) | Begun::Failed => {
                 let status = StatusCode::INTERNAL_SERVER_ERROR;
@@ -238,10 +230,11 @@ impl WsgiService {
         &self,
         facts: Arc<Facts>,
         head: Head,
-        outlet: Arc<Outlet>,
+        content: OutletBody,
         told: Told,
     ) -> (Response, Option<Record>) {
-        let body = Body::Stream(Box::pin(OutletBody(outlet.clone())));
+        let outlet = content.0.clone();
+        let body = Body::Stream(Box::pin(content));
         let record = Record {
             facts,
             status: head.status,
@@ -346,8 +339,10 @@ impl Service for WsgiService {
             received,
             ..
         } = request;
-        // The application has been promised the request; and who only closes the sending side still reads.
-        connection.ignore_client_abort(true);
+        // The application has been promised the request; and who only closes the sending side still reads. A reset says more, and
+        // counts until the application has the request.
+        let resets = head.version == Version::Http2 && matches!(self.mode, Mode::Pool(_));
+        connection.ignore_client_abort(!resets);
         let core = &self.core;
         let (facts, objection) = receive(&core.policy, &core.settings, head, connection, received);
         match (&self.mode, objection) {

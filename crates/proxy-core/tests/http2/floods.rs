@@ -335,3 +335,69 @@ async fn any_bytes_at_all_do_no_harm() {
     }
     assert_eq!(Client::new(&service).await.get("/").await.1, "hello");
 }
+
+/// The next frame that is not about the connection's windows and settings: kind, stream and content.
+async fn next(stream: &mut UnixStream) -> Option<(u8, u8, Vec<u8>)> {
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.ok()?;
+        let mut content = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        stream.read_exact(&mut content).await.ok()?;
+        if ![SETTINGS, WINDOW_UPDATE, PING].contains(&head[3]) {
+            return Some((head[3], head[4], content));
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_goes_on_asking_after_the_goodbye_is_turned_away() {
+    const TRIES: u32 = 100;
+    let limits = Limits {
+        drain_timeout: Duration::ZERO,
+        ..limits()
+    };
+    let gate = Arc::new(Notify::new());
+    let held = gate.clone();
+    let service = Scripted::new(limits, move |request: Request| {
+        let held = held.clone();
+        async move {
+            if request.ordinal == 1 {
+                held.notified().await;
+            }
+            text(StatusCode::OK, "")
+        }
+    });
+    let Line {
+        mut stream,
+        task,
+        drain,
+    } = Line::open(&service, &Settings::default());
+    let ask = |number: u32| frame(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, HEAD);
+    stream
+        .write_all(&[preface(), ask(0), ask(1)].concat())
+        .await
+        .unwrap();
+    // The first is under way as long as the gate is closed.
+    assert_eq!(next(&mut stream).await.unwrap().0, HEADERS);
+    drain.start();
+    assert_eq!(next(&mut stream).await.unwrap().0, GOAWAY);
+    // The PING that came with it is never answered.
+    let mut number = 2;
+    let reason = loop {
+        assert!(number < TRIES, "is answered for ever");
+        stream.write_all(&ask(number)).await.unwrap();
+        number += 1;
+        match next(&mut stream).await.unwrap() {
+            (RST_STREAM, _, content) => break content,
+            (kind, ..) => assert_eq!(kind, HEADERS),
+        }
+    };
+    assert_eq!(reason, 7_u32.to_be_bytes(), "REFUSED_STREAM");
+    gate.notify_one();
+    // What was promised is kept.
+    let (kind, flags, _) = next(&mut stream).await.unwrap();
+    assert_eq!((kind, flags & END_STREAM), (HEADERS, END_STREAM));
+    let _ = stream.write_all(&ask(number)).await;
+    assert_eq!(end_of(stream).await.unwrap_or_default(), 0);
+    task.await.unwrap();
+}

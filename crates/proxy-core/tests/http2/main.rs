@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod fairness;
 mod floods;
 mod lifetime;
 mod requests;

@@ -41,6 +41,10 @@ pub(super) async fn exchange<S: Service>(line: Arc<Line<S>>, stream: Stream) {
         mut respond,
         ordinal,
     } = stream;
+    if poll_fn(|cx| Poll::Ready(respond.poll_reset(cx).is_ready())).await {
+        // Given up before its turn came.
+        return;
+    }
     let (parts, content) = request.into_parts();
     let Heard {
         head,

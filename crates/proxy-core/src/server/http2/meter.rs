@@ -9,12 +9,15 @@ const FULL: i64 = 2000;
 const PER_SECOND: u64 = 20;
 /// What it earns by a request.
 const PER_REQUEST: i64 = 8;
+/// What giving up a request costs: more than it earned, or requests that are given up at once could go on for ever.
+const PER_RESET: i64 = PER_REQUEST + 2;
 /// What it earns by this many bytes that were sent to it: it has to allow more of them by a frame of its own.
 const BYTES_PER_FRAME: u64 = 1024;
 const FRAME_HEAD: usize = 9;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -87,6 +90,7 @@ impl Meter {
                 self.block = flags & END_HEADERS == 0;
                 self.credit -= 1;
             }
+            RST_STREAM => self.credit -= PER_RESET,
             _ => self.credit -= 1,
         }
     }
@@ -148,7 +152,7 @@ mod tests {
 
     #[test]
     fn frames_that_bring_nothing_are_a_flood_after_a_while() {
-        for kind in [PING, SETTINGS, 2, 3, 8, DATA, 200] {
+        for kind in [PING, SETTINGS, 2, 8, DATA, 200] {
             let mut meter = started();
             for _ in 0..FULL {
                 meter.received(&frame(kind, 0, if kind == DATA { 0 } else { 8 }));
@@ -161,13 +165,33 @@ mod tests {
     }
 
     #[test]
+    fn requests_that_are_given_up_are_a_flood_after_many() {
+        let mut meter = started();
+        let give_up = |meter: &mut Meter| {
+            meter.received(&frame(HEADERS, END_HEADERS | END_STREAM, 30));
+            meter.received(&frame(RST_STREAM, 0, 4));
+        };
+        for _ in 0..900 {
+            give_up(&mut meter);
+        }
+        assert!(!meter.is_flooded(|| 0));
+        for _ in 0..200 {
+            give_up(&mut meter);
+        }
+        assert!(meter.is_flooded(|| 0));
+        assert!(!meter.is_flooded(|| 20), "time makes up for it");
+    }
+
+    #[test]
     fn content_requests_and_what_large_responses_need_are_no_flood() {
         let mut meter = started();
-        for _ in 0..20_000 {
+        for number in 0..20_000 {
             meter.received(&frame(DATA, 0, 100));
             meter.received(&frame(DATA, END_STREAM, 0));
             meter.received(&frame(HEADERS, END_HEADERS, 30));
-            meter.received(&frame(3, 0, 4));
+            if number % 4 == 0 {
+                meter.received(&frame(RST_STREAM, 0, 4));
+            }
             meter.sent(2048);
             meter.received(&frame(8, 0, 4));
             meter.received(&frame(8, 0, 4));

@@ -17,6 +17,7 @@ mod exchange;
 mod head;
 mod incoming;
 mod meter;
+mod pace;
 mod response;
 mod send;
 mod settings;
@@ -42,6 +43,7 @@ use crate::buffers;
 use crate::socket::Socket;
 use crate::timers;
 use exchange::Stream;
+use pace::Pace;
 use way::{Watch, Way, Wrong};
 
 pub use duplex::Duplex;
@@ -73,6 +75,7 @@ pub fn serve_http2<S: Service>(
         connection,
         limits,
         closing: AtomicBool::new(false),
+        pace: Pace::new(),
     });
     let (begun, drain) = (drain.clone(), drain.watch());
     async move {
@@ -119,6 +122,7 @@ struct Line<S> {
     limits: Arc<Limits>,
     /// A response has asked for the end of the connection.
     closing: AtomicBool,
+    pace: Pace,
 }
 
 impl<S: Service> Line<S> {
@@ -186,6 +190,13 @@ impl<S: Service> Driver<S> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.line.pace.begin();
+        let ended = self.advance(cx);
+        self.line.pace.end();
+        ended
+    }
+
+    fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             while let Poll::Ready(Some(())) = self.exchanges.poll_next_unpin(cx) {
                 self.idle = Instant::now();
@@ -202,6 +213,7 @@ impl<S: Service> Driver<S> {
                 self.closing = Some(Instant::now());
             }
             match h2.poll_accept(cx) {
+                Poll::Ready(Some(Ok((_, respond)))) if self.is_overdue() => self.turn_away(respond),
                 Poll::Ready(Some(Ok((request, respond)))) => self.take(request, respond),
                 Poll::Ready(Some(Err(error))) => {
                     self.line.trouble(&error);
@@ -232,8 +244,30 @@ impl<S: Service> Driver<S> {
             respond,
             ordinal: self.ordinal,
         };
-        let exchange = exchange::exchange(self.line.clone(), stream);
-        self.exchanges.push(Box::pin(exchange));
+        let line = self.line.clone();
+        self.exchanges.push(Box::pin(async move {
+            let mut exchange = pin!(exchange::exchange(line.clone(), stream));
+            poll_fn(|cx| line.pace.poll(exchange.as_mut(), cx)).await;
+        }));
+    }
+
+    /// Whether the client still asks although it was told to stop, and has had the time to.
+    fn is_overdue(&self) -> bool {
+        let limit = self.line.limits.drain_timeout;
+        self.closing
+            .is_some_and(|closing| closing.elapsed() > limit)
+    }
+
+    /// Does not take a request; without others that is the end of the connection.
+    fn turn_away(&mut self, mut respond: h2::server::SendResponse<Bytes>) {
+        respond.send_reset(Reason::REFUSED_STREAM);
+        if let Some(h2) = &mut self.h2
+            && self.exchanges.is_empty()
+            && self.cut.is_none()
+        {
+            self.cut = Instant::now().checked_add(LAST_WORD);
+            h2.abrupt_shutdown(Reason::NO_ERROR);
+        }
     }
 
     /// Looks for what is wrong with the connection; true when something has changed by it.
