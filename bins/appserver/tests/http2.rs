@@ -48,7 +48,7 @@ def application(environ, start_response):
 ";
 
 const ASGI: &str = "
-import asyncio, json
+import asyncio, json, time
 
 async def application(scope, receive, send):
     if scope['type'] == 'lifespan':
@@ -73,6 +73,8 @@ async def application(scope, receive, send):
         print('waits', flush=True)
         print('told', (await receive())['type'], flush=True)
         return
+    if scope['path'] == '/busy':
+        time.sleep(0.003)
     content = b''
     while True:
         message = await receive()
@@ -504,6 +506,27 @@ async fn frame(content: &mut RecvStream, held: &mut Vec<u8>) -> (u8, Vec<u8>) {
             .unwrap();
         held.extend_from_slice(&bytes);
     }
+}
+
+#[test]
+fn requests_that_keep_an_event_loop_busy_are_all_answered() {
+    let authority = Authority::new();
+    let pair = authority.signs("shop.test");
+    let server = Setup::new(ASGI)
+        .with_tls(&pair)
+        .args(&["-k", "asgi", "--http-protocols", "h2"])
+        .start();
+    run(async {
+        let mut client = Client::encrypted(&server, &authority).await;
+        let mut answers = Vec::new();
+        for _ in 0..40 {
+            answers.push(client.ask(request("GET", "/busy"), true).await.0);
+        }
+        for answer in answers {
+            let answer = tokio::time::timeout(PATIENCE, answer).await.unwrap();
+            assert_eq!(answer.unwrap().status().as_u16(), 200);
+        }
+    });
 }
 
 #[test]

@@ -17,6 +17,7 @@ use super::Line;
 use super::duplex::Duplex;
 use super::head::{self, Heard, Kind, Refused};
 use super::incoming::Incoming;
+use super::pace;
 use super::response::{self, Asked};
 use super::send;
 use crate::body::Body;
@@ -236,7 +237,7 @@ async fn deliver<S: Service>(
         Ok(()) => Outcome::Complete,
         Err(outcome) => {
             // A reset overtakes what waits to be written: that goes first, as far as it can.
-            tokio::task::yield_now().await;
+            pace::step_aside().await;
             // So that nobody takes what came for the whole.
             out.send_reset(match outcome {
                 Outcome::BodyFailed(_) => Reason::INTERNAL_ERROR,
