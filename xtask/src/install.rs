@@ -16,6 +16,8 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 /// Something of Debian's that a step needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tool {
+    /// A client that knows TLS and HTTP/2.
+    Curl,
     /// The reference of edge.
     Nginx,
     /// For the browser test; driven by chromedriver.
@@ -41,6 +43,7 @@ pub enum Tool {
 impl Tool {
     fn packages(self) -> &'static [&'static str] {
         match self {
+            Tool::Curl => &["curl"],
             Tool::Nginx => &["nginx"],
             Tool::Chromium => &["chromium", "chromium-driver"],
             Tool::Systemd => &["systemd"],
@@ -57,6 +60,7 @@ impl Tool {
     fn is_here(self) -> bool {
         let all = |names: &[&str]| names.iter().all(|name| find_program(name).is_some());
         match self {
+            Tool::Curl => all(&["curl"]),
             Tool::Nginx => Path::new("/usr/sbin/nginx").is_file(),
             Tool::Chromium => all(&["chromium", "chromedriver"]),
             Tool::Systemd => all(&[

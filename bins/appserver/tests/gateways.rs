@@ -59,12 +59,8 @@ struct Front {
 }
 
 impl Front {
-    /// `None` where nginx is not installed.
-    fn of(backend: &str) -> Option<Self> {
-        if !Path::new(NGINX).is_file() {
-            eprintln!("{NGINX} is not installed: nothing was tested with it");
-            return None;
-        }
+    fn of(backend: &str) -> Self {
+        assert!(Path::new(NGINX).is_file(), "{NGINX} is installed");
         let prefix = TempPrefix::new().unwrap();
         let home = prefix.path().display();
         let text = format!(
@@ -98,11 +94,11 @@ impl Front {
         let mut command = Command::new(NGINX);
         command.arg("-p").arg(prefix.path()).arg("-c").arg(file);
         let child = Child::spawn(&mut command).unwrap();
-        Some(Self {
+        Self {
             _child: child,
             address: Address::Unix(prefix.join("front.sock")),
             _prefix: prefix,
-        })
+        }
     }
 
     fn client(&self, server: &Server) -> Client {
@@ -127,9 +123,7 @@ fn behind_nginx(app: &str, arguments: &[&str]) {
         (socket, None),
         (port.address().to_string(), Some("127.0.0.1")),
     ] {
-        let Some(front) = Front::of(&backend) else {
-            return;
-        };
+        let front = Front::of(&backend);
         let peer = peer.unwrap_or(if app == ASGI { "-" } else { "" });
         let mut client = front.client(&server);
         let answer = server.until("an answer through nginx", || {

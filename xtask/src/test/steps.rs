@@ -37,7 +37,7 @@ pub const STEPS: &[Step] = &[
         name: "tests",
         about: "unit, property and integration tests, examples",
         after: &["build"],
-        tools: &[Tool::PythonDev, Tool::Nginx, Tool::Systemd],
+        tools: &[Tool::PythonDev, Tool::Nginx, Tool::Systemd, Tool::Curl],
         run: tests,
     },
     Step {
