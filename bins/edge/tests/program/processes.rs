@@ -58,7 +58,8 @@ fn quit_finishes_what_is_under_way_and_refuses_the_rest() {
     assert_eq!(idle.get("/").expect("an answer").text(), "ok");
     server.signal(Signal::QUIT);
     server.await_refusal();
-    assert!(idle.get("/").is_err());
+    // It would be answered within half a second, which a slow machine may have used up; then it is closed.
+    assert!(idle.response().is_err());
     origin.answer();
     let answer = client.response().expect("the answer comes");
     assert_eq!(answer.text(), "slow");

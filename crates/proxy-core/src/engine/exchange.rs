@@ -389,6 +389,7 @@ impl Exchange {
         Ending {
             keep_alive: !core.keepalive_timeout.is_zero(),
             keep_alive_timeout: Some(core.keepalive_timeout),
+            keep_alive_min_timeout: core.keepalive_min_timeout,
             send_timeout: Some(core.send_timeout),
             server: Some(core.server_token),
             close_unanswered: false,

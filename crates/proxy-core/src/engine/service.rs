@@ -284,21 +284,21 @@ fn finish(exchange: &mut Exchange, response: &mut Response) {
         status: response.status,
         fields,
     });
-    let promise = exchange
-        .core()
+    let core = exchange.core();
+    let request = &exchange.request;
+    let age = request
+        .received
+        .saturating_duration_since(request.connection.since);
+    if age > core.keepalive_time || request.ordinal >= core.keepalive_requests() {
+        response.ending.keep_alive = false;
+    }
+    let promise = core
         .keepalive_promise
         .filter(|_| response.ending.keep_alive);
     if let Some(promise) = promise {
         let _ = response
             .fields
             .set("Keep-Alive", format!("timeout={}", promise.as_secs()));
-    }
-    let request = &exchange.request;
-    let age = request
-        .received
-        .saturating_duration_since(request.connection.since);
-    if age > exchange.core().keepalive_time {
-        response.ending.keep_alive = false;
     }
 }
 

@@ -195,10 +195,8 @@ pub(super) fn closed(status: StatusCode) -> Response {
         body: Body::Empty,
         ending: Ending {
             keep_alive: false,
-            keep_alive_timeout: None,
-            send_timeout: None,
-            server: None,
             close_unanswered: true,
+            ..Ending::default()
         },
         upgrade: None,
     }

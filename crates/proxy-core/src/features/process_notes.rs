@@ -161,13 +161,6 @@ impl Feature for ProcessNotes {
             8,
             "no such browser is left",
         ),
-        noted(
-            "keepalive_min_timeout",
-            HTTP_SERVER_LOCATION,
-            1,
-            1,
-            "a reload closes idle connections between two requests only",
-        ),
         flag(
             "msie_padding",
             HTTP_SERVER_LOCATION,

@@ -124,6 +124,8 @@ pub struct Ending {
     pub keep_alive: bool,
     /// How long the connection may then be idle; `None` (default) leaves the connection's own limit.
     pub keep_alive_timeout: Option<Duration>,
+    /// How long after this response a drain leaves the idle connection open: nginx's `keepalive_min_timeout`. Default zero.
+    pub keep_alive_min_timeout: Duration,
     /// Longest pause between two writes; `None` (default) leaves the connection's own limit (`send_timeout`).
     pub send_timeout: Option<Duration>,
     /// The value of the `Server` field; `None` (default) sends none.
@@ -137,6 +139,7 @@ impl Default for Ending {
         Self {
             keep_alive: true,
             keep_alive_timeout: None,
+            keep_alive_min_timeout: Duration::ZERO,
             send_timeout: None,
             server: None,
             close_unanswered: false,
@@ -164,7 +167,7 @@ pub struct Limits {
     /// How long a connection may be idle between requests; zero closes after each response. Default 75 s.
     pub keep_alive_timeout: Duration,
     /// How long an idle connection that has served requests may go on to wait after a drain has started: its client may be about
-    /// to send the next one, which is then answered with `Connection: close`. Default zero: it closes at once, as nginx does.
+    /// to send the next one, which is then answered with `Connection: close`. Default zero: it closes at once.
     pub idle_grace: Duration,
     /// Requests on one connection before it closes: nginx's `keepalive_requests`. Default 1000.
     pub keep_alive_requests: u64,

@@ -272,6 +272,44 @@ async fn a_drain_closes_idle_connections_at_once_and_busy_ones_after_their_respo
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_drain_leaves_idle_connections_their_grace() {
+    let within = |grace, promised| {
+        let limits = Limits {
+            idle_grace: Duration::from_secs(grace),
+            ..limits()
+        };
+        Scripted::new(limits, move |_| async move {
+            let mut response = text(StatusCode::OK, "hello");
+            response.ending.keep_alive_min_timeout = Duration::from_secs(promised);
+            response
+        })
+    };
+    for (grace, promised, lasts) in [(2, 0, 2), (0, 5, 5), (2, 5, 5)] {
+        let service = within(grace, promised);
+        let mut used = Client::connect(&service);
+        used.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        used.response().await;
+        let mut unused = Client::connect(&service);
+        unused.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        unused.response().await;
+        let start = tokio::time::Instant::now();
+        used.drain.start();
+        unused.drain.start();
+        tokio::time::sleep(Duration::from_millis(1000 * lasts - 100)).await;
+        used.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let (head, _) = used.response().await;
+        assert_eq!(field(&head, "Connection"), Some("close"));
+        used.drain.ended().await;
+        unused.drain.ended().await;
+        let waited = start.elapsed();
+        assert!(
+            waited >= Duration::from_secs(lasts) && waited < Duration::from_secs(lasts + 1),
+            "{waited:?}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn an_idle_connection_is_small() {
     use proxy_core::server::{Address, Connection, Drain, Socket, serve_connection};

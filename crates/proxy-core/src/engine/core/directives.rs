@@ -173,6 +173,13 @@ pub(super) const ALL: &[D] = &[
         |args, written| written.keepalive_time.set(args.duration()?),
     ),
     duration(
+        "keepalive_min_timeout",
+        HTTP_SERVER_LOCATION,
+        "0",
+        "How long after its last response a reload or a graceful end leaves an idle connection open.",
+        |args, written| written.keepalive_min_timeout.set(args.duration()?),
+    ),
+    duration(
         "send_timeout",
         HTTP_SERVER_LOCATION,
         "60s",

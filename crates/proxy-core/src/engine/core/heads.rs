@@ -11,6 +11,10 @@ use http_wire::{Known, KnownSet};
 use super::types;
 use crate::server::Limits;
 
+/// How long an idle connection may go on to wait when its worker has been told to end: a request that is on the way is answered then,
+/// where nginx may lose it.
+const IDLE_GRACE: Duration = Duration::from_millis(500);
+
 /// What the directives about heads say.
 #[derive(Clone, Debug)]
 pub(super) struct Heads {
@@ -43,7 +47,9 @@ impl Heads {
             head,
             head_timeout: self.timeout,
             keep_alive_timeout,
-            keep_alive_requests: self.keepalive_requests,
+            // Each location has its own number; the engine counts.
+            keep_alive_requests: u64::MAX,
+            idle_grace: IDLE_GRACE,
             writes_together: true,
             send_timeout,
             drain_bytes: u64::MAX,

@@ -47,6 +47,8 @@ pub struct CoreSettings {
     pub keepalive_promise: Option<Duration>,
     /// `keepalive_time`: a connection older than this closes after its response.
     pub keepalive_time: Duration,
+    /// `keepalive_min_timeout`: a drain leaves the idle connection open for so long.
+    pub keepalive_min_timeout: Duration,
     /// `send_timeout`.
     pub send_timeout: Duration,
     /// `server_tokens`: the value of the `Server` field and of the foot of error pages.
@@ -81,6 +83,13 @@ pub struct CoreSettings {
     heads: Heads,
 }
 
+impl CoreSettings {
+    /// `keepalive_requests`: a connection closes after so many.
+    pub fn keepalive_requests(&self) -> u64 {
+        self.heads.keepalive_requests
+    }
+}
+
 /// How `If-Modified-Since` compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IfModifiedSince {
@@ -110,6 +119,7 @@ pub struct Written {
     keepalive_timeout: Setting<(Duration, Option<Duration>)>,
     keepalive_requests: Setting<u64>,
     keepalive_time: Setting<Duration>,
+    keepalive_min_timeout: Setting<Duration>,
     send_timeout: Setting<Duration>,
     lingering_time: Setting<Duration>,
     server_tokens: Setting<bool>,
@@ -206,6 +216,11 @@ impl Feature for Core {
                 .keepalive_time
                 .settle(of.map(|outer| &outer.keepalive_time), || {
                     Duration::from_secs(3600)
+                }),
+            keepalive_min_timeout: written
+                .keepalive_min_timeout
+                .settle(of.map(|outer| &outer.keepalive_min_timeout), || {
+                    Duration::ZERO
                 }),
             send_timeout,
             server_token: tokens

@@ -168,6 +168,7 @@ impl<S: Service> Busy<S> {
         self.output
             .write_with(|out| encode::head(asked, decided, response, out));
         line.idle = response.ending.keep_alive_timeout;
+        line.idle_min = response.ending.keep_alive_min_timeout;
         decided
     }
 

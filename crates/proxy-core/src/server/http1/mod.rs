@@ -120,6 +120,8 @@ struct Line {
     now: Instant,
     /// How long it may be idle after the last response, where that response said.
     idle: Option<Duration>,
+    /// How long a drain then leaves it open.
+    idle_min: Duration,
 }
 
 /// What a connection holds between the first byte of a request and the last of its response.
@@ -167,6 +169,7 @@ impl Line {
             ordinal: 0,
             now: Instant::now(),
             idle: None,
+            idle_min: Duration::ZERO,
         }
     }
 
@@ -223,11 +226,7 @@ impl Line {
             return Poll::Ready(true);
         }
         if !*draining && self.drain.poll(cx).is_ready() {
-            let grace = if self.is_newcomer() {
-                NEWCOMER_GRACE.max(self.limits.idle_grace)
-            } else {
-                self.limits.idle_grace
-            };
+            let grace = self.grace();
             if grace.is_zero() {
                 return Poll::Ready(false);
             }
@@ -256,6 +255,16 @@ impl Line {
     /// It has not sent its first request yet.
     fn is_newcomer(&self) -> bool {
         self.ordinal == 0
+    }
+
+    /// How long it may go on to wait after a drain has started.
+    fn grace(&self) -> Duration {
+        let grace = self.limits.idle_grace;
+        if self.is_newcomer() {
+            return grace.max(NEWCOMER_GRACE);
+        }
+        let asked_for = self.idle_min.saturating_sub(self.now.elapsed());
+        grace.max(asked_for).min(self.idle_span())
     }
 
     /// How long it may wait for its next request.
