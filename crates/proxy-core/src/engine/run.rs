@@ -36,7 +36,7 @@ pub(super) async fn respond_from(exchange: &mut Exchange, mut flow: Flow) -> Res
             Flow::Special(status, _) if status.as_u16() == 444 => return special::closed(status),
             Flow::Special(status, fields) => match special::divert(exchange, status, fields) {
                 special::Diverted::Turn(turn) => Flow::Turn(turn),
-                special::Diverted::Response(response) => Flow::Respond(response),
+                special::Diverted::Response(response) => Flow::Respond(*response),
             },
             Flow::Respond(mut response) => {
                 shape(exchange, &mut response);

@@ -20,7 +20,7 @@ pub(super) enum Diverted {
     /// To the page that `error_page` names, inside.
     Turn(Turn),
     /// To this response.
-    Response(Response),
+    Response(Box<Response>),
 }
 
 /// Applies `error_page` to a status; without one the answer is a page of our own.
@@ -42,7 +42,7 @@ pub(super) fn divert(exchange: &mut Exchange, status: StatusCode, fields: Fields
     let Some(page) = page.cloned() else {
         // A page that fails is answered with the status of its own failure.
         exchange.error_status = None;
-        return Diverted::Response(page_of_our_own(exchange, status, fields));
+        return Diverted::Response(Box::new(page_of_our_own(exchange, status, fields)));
     };
     exchange.shows_error_page = !recursive;
     exchange.error_status = Some(page.answer.unwrap_or(status));
@@ -65,7 +65,9 @@ pub(super) fn divert(exchange: &mut Exchange, status: StatusCode, fields: Fields
                 .filter(|answer| is_redirect(*answer))
                 .unwrap_or(StatusCode::FOUND);
             exchange.error_status = Some(status);
-            Diverted::Response(redirect_response(exchange, status, &target, fields))
+            Diverted::Response(Box::new(redirect_response(
+                exchange, status, &target, fields,
+            )))
         }
     }
 }
