@@ -141,7 +141,7 @@ fn run_all(workspace: &Workspace, steps: &[&Step], left_out: &[&str]) -> Vec<Out
             continue;
         }
         begin(step);
-        let start = Cost::of_now();
+        let start = Instant::now();
         let outcome = if left_out.contains(&step.name) {
             Outcome::Skipped("left out by --skip".to_owned())
         } else if let Some(first) = step.after.iter().find(|name| failed.contains(name)) {
@@ -152,7 +152,7 @@ fn run_all(workspace: &Workspace, steps: &[&Step], left_out: &[&str]) -> Vec<Out
         if let Outcome::Failed(_) = outcome {
             failed.push(step.name);
         }
-        report(workspace, step, &outcome, &start.until_now());
+        report(workspace, step, &outcome, start.elapsed());
         outcomes.push(outcome);
     }
     outcomes
@@ -214,31 +214,7 @@ fn begin(step: &Step) {
     }
 }
 
-/// What a step has cost: a duration, or a point that one begins at.
-struct Cost<T> {
-    time: T,
-    /// Of the processors, by this process and all below it.
-    processors: Duration,
-}
-
-impl Cost<Instant> {
-    fn of_now() -> Self {
-        Cost {
-            time: Instant::now(),
-            processors: Duration::from_micros(tree::cpu_us(std::process::id())),
-        }
-    }
-
-    fn until_now(&self) -> Cost<Duration> {
-        let now = Self::of_now();
-        Cost {
-            time: now.time - self.time,
-            processors: now.processors.saturating_sub(self.processors),
-        }
-    }
-}
-
-fn report(workspace: &Workspace, step: &Step, outcome: &Outcome, cost: &Cost<Duration>) {
+fn report(workspace: &Workspace, step: &Step, outcome: &Outcome, elapsed: Duration) {
     if std::io::stdout().is_terminal() {
         print!("\r");
     }
@@ -248,10 +224,9 @@ fn report(workspace: &Workspace, step: &Step, outcome: &Outcome, cost: &Cost<Dur
         Outcome::Skipped(note) => ("SKIPPED", note),
     };
     println!(
-        "{:20} {word:7} {:6.1} s {:6.1} s of processors  {note}",
+        "{:20} {word:7} {:7.1} s  {note}",
         step.name,
-        cost.time.as_secs_f64(),
-        cost.processors.as_secs_f64()
+        elapsed.as_secs_f64()
     );
     if let Outcome::Failed(_) = outcome
         && let Ok(log) = workspace.work(&format!("logs/{}.log", step.name))
