@@ -11,17 +11,24 @@ use crate::workspace::Workspace;
 
 const LIMIT: Duration = Duration::from_secs(1200);
 
-/// The step: installs the wheel beside gunicorn and compares what both answer.
-pub fn compare(workspace: &Workspace, log: &Path) -> Result<String, String> {
-    let here = workspace.join("testkit/applications");
-    let requirements = here.join("requirements.txt");
+const HERE: &str = "testkit/applications";
+
+/// The environment with all of them, and gunicorn.
+pub fn venv(workspace: &Workspace) -> Result<Venv, String> {
+    let requirements = workspace.join(HERE).join("requirements.txt");
     let arguments = ["-r".to_owned(), requirements.display().to_string()];
-    let venv = Venv::with(
+    Venv::with(
         workspace,
         "venv-applications",
         std::slice::from_ref(&requirements),
         &arguments,
-    )?;
+    )
+}
+
+/// The step: installs the wheel beside gunicorn and compares what both answer.
+pub fn compare(workspace: &Workspace, log: &Path) -> Result<String, String> {
+    let here = workspace.join(HERE);
+    let venv = venv(workspace)?;
     let mut pip = Command::new(venv.program("pip"));
     pip.args(["--disable-pip-version-check", "install", "-q"])
         .args(["--no-index", "--no-deps", "--force-reinstall"])

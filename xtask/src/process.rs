@@ -60,12 +60,16 @@ pub fn check_interrupted() -> Result<(), String> {
 
 /// Ends all processes below us; their names.
 pub fn end_everything() -> Vec<String> {
-    let left = tree::descendants(std::process::id());
+    end(&tree::descendants(std::process::id()))
+}
+
+/// Ends these processes below us; their names.
+pub fn end(left: &[tree::Process]) -> Vec<String> {
     let names = left
         .iter()
         .map(|process| format!("{} ({})", process.command_line(), process.pid))
         .collect();
-    for process in &left {
+    for process in left {
         tree::signal(process.pid, Signal::KILL);
     }
     reap_orphans();

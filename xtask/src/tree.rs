@@ -14,6 +14,8 @@ pub struct Process {
     pub state: char,
     /// Clock ticks of its own and of its children that have ended, in user mode and in the kernel.
     pub ticks: u64,
+    /// The priority that it asks for: the higher, the lower.
+    pub nice: i64,
     /// When it started, in ticks since boot: tells it from a later one with its id.
     pub started: u64,
 }
@@ -51,6 +53,7 @@ fn parse(stat: &str) -> Option<Process> {
         parent: number(1)? as u32,
         // utime, stime, cutime, cstime: fields 14 to 17 of proc(5), which counts pid as 1
         ticks: (11..15).map(number).sum::<Option<u64>>()?,
+        nice: fields.get(16)?.parse().ok()?,
         started: number(19)?,
     })
 }

@@ -127,7 +127,8 @@ fn build(workspace: &Workspace, log: &Path) -> Result<PathBuf, String> {
     only_file(&wheels)
 }
 
-fn tools(workspace: &Workspace) -> Result<Venv, String> {
+/// The environment that builds it.
+pub fn tools(workspace: &Workspace) -> Result<Venv, String> {
     Venv::with(workspace, "venv-wheel", &[], &TOOLS.map(str::to_owned))
 }
 

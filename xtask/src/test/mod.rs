@@ -1,14 +1,16 @@
-//! `cargo xtask test`: every step in turn, a line for each, a sum at the end.
+//! `cargo xtask test`: every step in turn, in two lanes, a line for each, a sum at the end.
 
 mod oom;
 mod steps;
 mod units;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::install::{self, Tool, Venv};
@@ -21,11 +23,23 @@ use steps::STEPS;
 /// How long processes of a step may take to be gone after it.
 const AFTERMATH: Duration = Duration::from_secs(10);
 const TAIL_LINES: usize = 60;
+/// Of [`Lane::Beside`]: the others get ten times as much of a processor.
+const BESIDE_NICE: i32 = 10;
+
+/// Where a step runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lane {
+    /// One after the other.
+    Front,
+    /// One after the other too, beside those in front and at a lower priority: what only prepares and compiles, or has time.
+    Beside,
+}
 
 /// One thing that must hold.
 pub struct Step {
     name: &'static str,
     about: &'static str,
+    lane: Lane,
     /// Steps whose results it uses: chosen with it, and it does not run when one of them failed.
     after: &'static [&'static str],
     tools: &'static [Tool],
@@ -85,12 +99,13 @@ pub fn main(workspace: &Workspace, arguments: &[String]) -> Result<ExitCode, Str
     for word in options.words()? {
         chosen.push(known(&word)?);
     }
-    for step in STEPS
+    while let Some(needed) = STEPS
         .iter()
         .filter(|step| chosen.contains(&step.name))
-        .collect::<Vec<_>>()
+        .flat_map(|step| step.after)
+        .find(|name| !chosen.contains(name))
     {
-        chosen.extend(step.after);
+        chosen.push(needed);
     }
     let steps: Vec<&Step> = STEPS
         .iter()
@@ -132,30 +147,99 @@ fn run_all(workspace: &Workspace, steps: &[&Step], left_out: &[&str]) -> Vec<Out
             wanted.push(*tool);
         }
     }
-    let missing = install::tools(workspace, &wanted);
-    let mut failed: Vec<&str> = Vec::new();
-    let mut outcomes = Vec::new();
-    for step in steps {
-        if process::interrupted() {
-            outcomes.push(Outcome::Failed("interrupted before it began".to_owned()));
-            continue;
+    let run = Run {
+        workspace,
+        missing: install::tools(workspace, &wanted),
+        left_out,
+        board: Board::new(steps),
+    };
+    let (beside, front): (Vec<&Step>, Vec<&Step>) =
+        steps.iter().partition(|step| step.lane == Lane::Beside);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // Of this thread, and of what it starts.
+            let _ = rustix::process::nice(BESIDE_NICE);
+            run.lane(&beside);
+        });
+        run.lane(&front);
+    });
+    run.board.into_outcomes(steps)
+}
+
+/// What both lanes know.
+struct Run<'a> {
+    workspace: &'a Workspace,
+    missing: Vec<(Tool, String)>,
+    left_out: &'a [&'a str],
+    board: Board,
+}
+
+impl Run<'_> {
+    fn lane(&self, steps: &[&Step]) {
+        for step in steps {
+            let failed = self.board.await_all(step.after);
+            begin(step);
+            let start = Instant::now();
+            let outcome = if process::interrupted() {
+                Outcome::Failed("interrupted before it began".to_owned())
+            } else if self.left_out.contains(&step.name) {
+                Outcome::Skipped("left out by --skip".to_owned())
+            } else if let Some(first) = failed {
+                Outcome::Failed(format!("not run, because step \"{first}\" failed"))
+            } else {
+                attempt(self.workspace, step, &self.missing)
+            };
+            report(self.workspace, step, &outcome, start.elapsed());
+            self.board.note(step.name, outcome);
         }
-        begin(step);
-        let start = Instant::now();
-        let outcome = if left_out.contains(&step.name) {
-            Outcome::Skipped("left out by --skip".to_owned())
-        } else if let Some(first) = step.after.iter().find(|name| failed.contains(name)) {
-            Outcome::Failed(format!("not run, because step \"{first}\" failed"))
-        } else {
-            attempt(workspace, step, &missing)
-        };
-        if let Outcome::Failed(_) = outcome {
-            failed.push(step.name);
-        }
-        report(workspace, step, &outcome, start.elapsed());
-        outcomes.push(outcome);
     }
-    outcomes
+}
+
+/// How the steps ended that have.
+struct Board {
+    outcomes: Mutex<BTreeMap<&'static str, Option<Outcome>>>,
+    changed: Condvar,
+}
+
+impl Board {
+    fn new(steps: &[&Step]) -> Self {
+        let outcomes = steps.iter().map(|step| (step.name, None)).collect();
+        Board {
+            outcomes: Mutex::new(outcomes),
+            changed: Condvar::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, Option<Outcome>>> {
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, name: &'static str, outcome: Outcome) {
+        self.lock().insert(name, Some(outcome));
+        self.changed.notify_all();
+    }
+
+    /// Waits for steps; the first of them that failed.
+    fn await_all(&self, names: &[&'static str]) -> Option<&'static str> {
+        let outcomes = self
+            .changed
+            .wait_while(self.lock(), |outcomes| {
+                names.iter().any(|name| outcomes[name].is_none())
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        let failed = |name: &&&str| matches!(outcomes[**name], Some(Outcome::Failed(_)));
+        names.iter().find(failed).copied()
+    }
+
+    fn into_outcomes(self, steps: &[&Step]) -> Vec<Outcome> {
+        let mut outcomes = self
+            .outcomes
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        let never = || Outcome::Failed("it was never run".to_owned());
+        let of = |step: &&Step| outcomes.remove(step.name).flatten().unwrap_or_else(never);
+        steps.iter().map(of).collect()
+    }
 }
 
 fn attempt(workspace: &Workspace, step: &Step, missing: &[(Tool, String)]) -> Outcome {
@@ -178,7 +262,10 @@ fn attempt(workspace: &Workspace, step: &Step, missing: &[(Tool, String)]) -> Ou
         unable: RefCell::default(),
     };
     let result = (step.run)(&context);
-    let left = left_running();
+    let left = match step.lane {
+        Lane::Front => left_running(),
+        Lane::Beside => Vec::new(),
+    };
     match result {
         Ok(_) if !left.is_empty() => {
             Outcome::Failed(format!("it left processes running: {}", left.join(", ")))
@@ -191,19 +278,24 @@ fn attempt(workspace: &Workspace, step: &Step, missing: &[(Tool, String)]) -> Ou
     }
 }
 
-/// What still runs a while after a step. It is ended.
+/// What still runs a while after a step in front. It is ended.
 fn left_running() -> Vec<String> {
+    let ours = tree::Process::read(std::process::id()).map_or(0, |this| this.nice);
+    let beside = (ours + i64::from(BESIDE_NICE)).min(19);
+    let of_front = || {
+        let mut left = tree::descendants(std::process::id());
+        left.retain(|process| process.nice < beside);
+        left
+    };
     let gone = testkit::Deadline::after(AFTERMATH).poll(&testkit::StopFlag::default(), || {
-        tree::descendants(std::process::id())
-            .is_empty()
-            .then_some(())
+        of_front().is_empty().then_some(())
     });
     match gone {
         Some(()) => {
             process::reap_orphans();
             Vec::new()
         }
-        None => process::end_everything(),
+        None => process::end(&of_front()),
     }
 }
 

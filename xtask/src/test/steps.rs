@@ -1,10 +1,10 @@
-//! The steps of `cargo xtask test`, in the order of their running: what fails fast comes first.
+//! The steps of `cargo xtask test`, each lane's in the order of their running: what fails fast comes first.
 
 use std::process::Command;
 
 use testkit::TempPrefix;
 
-use super::{Context, Step, oom, units};
+use super::{Context, Lane, Step, oom, units};
 use crate::install::Tool;
 use crate::shop::{Kind, Shop};
 use crate::workspace::{Profile, Workspace};
@@ -13,8 +13,25 @@ use crate::{applications, docs, fuzz, soak, wheel};
 /// All steps.
 pub const STEPS: &[Step] = &[
     Step {
+        name: "environments",
+        about: "the Python environments that others use",
+        lane: Lane::Beside,
+        after: &[],
+        tools: &[Tool::PythonVenv],
+        run: environments,
+    },
+    Step {
+        name: "debian",
+        about: "a Debian with systemd for the units",
+        lane: Lane::Beside,
+        after: &[],
+        tools: &[Tool::Nspawn],
+        run: units::debian,
+    },
+    Step {
         name: "format",
         about: "cargo fmt --check",
+        lane: Lane::Front,
         after: &[],
         tools: &[],
         run: format,
@@ -22,6 +39,7 @@ pub const STEPS: &[Step] = &[
     Step {
         name: "clippy",
         about: "clippy for all targets; a warning fails",
+        lane: Lane::Front,
         after: &[],
         tools: &[],
         run: clippy,
@@ -29,6 +47,7 @@ pub const STEPS: &[Step] = &[
     Step {
         name: "build",
         about: "all programs, tests, benches and examples, unoptimised",
+        lane: Lane::Front,
         after: &[],
         tools: &[Tool::PythonDev],
         run: build,
@@ -36,6 +55,7 @@ pub const STEPS: &[Step] = &[
     Step {
         name: "tests",
         about: "unit, property and integration tests, examples",
+        lane: Lane::Front,
         after: &["build"],
         tools: &[Tool::PythonDev, Tool::Nginx, Tool::Systemd, Tool::Curl],
         run: tests,
@@ -43,6 +63,7 @@ pub const STEPS: &[Step] = &[
     Step {
         name: "doctests",
         about: "the examples in the documentation",
+        lane: Lane::Front,
         after: &["build"],
         tools: &[Tool::PythonDev],
         run: doctests,
@@ -50,6 +71,7 @@ pub const STEPS: &[Step] = &[
     Step {
         name: "rustdoc",
         about: "cargo doc; a warning fails",
+        lane: Lane::Front,
         after: &[],
         tools: &[],
         run: rustdoc,
@@ -57,6 +79,7 @@ pub const STEPS: &[Step] = &[
     Step {
         name: "pages",
         about: "docs/directives.md and docs/settings.md say what the programs say",
+        lane: Lane::Front,
         after: &["build"],
         tools: &[],
         run: |context| docs::check(context.workspace, Profile::Debug),
@@ -64,6 +87,7 @@ pub const STEPS: &[Step] = &[
     Step {
         name: "scenarios-nginx",
         about: "scenarios/edge against Debian's nginx",
+        lane: Lane::Front,
         after: &["build"],
         tools: &[Tool::Nginx],
         run: |context| scenarios(context, "nginx"),
@@ -71,6 +95,7 @@ pub const STEPS: &[Step] = &[
     Step {
         name: "scenarios-edge",
         about: "scenarios/edge against edge",
+        lane: Lane::Front,
         after: &["build"],
         tools: &[],
         run: |context| scenarios(context, "edge"),
@@ -78,20 +103,23 @@ pub const STEPS: &[Step] = &[
     Step {
         name: "scenarios-gunicorn",
         about: "scenarios/appserver against gunicorn of PyPI",
-        after: &["build"],
+        lane: Lane::Front,
+        after: &["build", "environments"],
         tools: &[Tool::PythonVenv],
         run: |context| scenarios(context, "gunicorn"),
     },
     Step {
         name: "scenarios-appserver",
         about: "scenarios/appserver against appserver",
-        after: &["build"],
+        lane: Lane::Front,
+        after: &["build", "environments"],
         tools: &[Tool::PythonVenv],
         run: |context| scenarios(context, "appserver"),
     },
     Step {
         name: "oom",
         about: "a worker killed for lack of memory, in a cgroup of its own",
+        lane: Lane::Front,
         after: &["build"],
         tools: &[Tool::PythonDev],
         run: oom::run,
@@ -99,6 +127,7 @@ pub const STEPS: &[Step] = &[
     Step {
         name: "systemd",
         about: "packaging/systemd/verify.sh",
+        lane: Lane::Front,
         after: &[],
         tools: &[Tool::Systemd],
         run: systemd,
@@ -106,62 +135,71 @@ pub const STEPS: &[Step] = &[
     Step {
         name: "django",
         about: "the shop's own tests",
-        after: &[],
+        lane: Lane::Front,
+        after: &["environments"],
         tools: &[Tool::PythonVenv],
         run: django,
     },
     Step {
         name: "embedding",
         about: "the examples of the bridges: Django in an axum router",
-        after: &["build"],
+        lane: Lane::Front,
+        after: &["build", "environments"],
         tools: &[Tool::PythonVenv, Tool::PythonDev],
         run: embedding,
     },
     Step {
         name: "release",
         about: "edge and appserver as people run them",
-        after: &[],
+        lane: Lane::Beside,
+        after: &["build"],
         tools: &[],
         run: release,
     },
     Step {
         name: "shop",
         about: "the shop behind edge and appserver, exercised by demo/check.py",
-        after: &["release"],
+        lane: Lane::Front,
+        after: &["release", "environments"],
         tools: &[Tool::PythonVenv],
         run: shop,
     },
     Step {
         name: "browser",
         about: "the same as a person would, in a headless Chromium",
-        after: &["release"],
+        lane: Lane::Front,
+        after: &["release", "environments"],
         tools: &[Tool::PythonVenv, Tool::Chromium],
         run: browser,
     },
     Step {
         name: "units",
         about: "the units of packaging/systemd under a real systemd, in a container",
-        after: &["release"],
+        lane: Lane::Front,
+        after: &["release", "debian"],
         tools: &[Tool::PythonDev, Tool::Nspawn],
         run: units::run,
     },
     Step {
         name: "soak",
         about: "cargo xtask soak --short",
-        after: &["release"],
+        lane: Lane::Front,
+        after: &["release", "environments"],
         tools: &[Tool::PythonVenv],
         run: |context| soak::run(context.workspace, &soak::Plan::short(), &context.log),
     },
     Step {
         name: "wheel",
         about: "the wheel, and what is in it",
-        after: &["release"],
+        lane: Lane::Front,
+        after: &["release", "environments"],
         tools: &[Tool::PythonVenv],
         run: |context| wheel::check(context.workspace, &context.log),
     },
     Step {
         name: "install",
         about: "the wheel in a clean environment of every Python that is here",
+        lane: Lane::Front,
         after: &["wheel"],
         tools: &[Tool::PythonVenv],
         run: |context| wheel::check_installed(context.workspace, &context.log),
@@ -169,14 +207,16 @@ pub const STEPS: &[Step] = &[
     Step {
         name: "applications",
         about: "applications of PyPI, the same under gunicorn and under appserver",
-        after: &["wheel"],
+        lane: Lane::Front,
+        after: &["wheel", "environments"],
         tools: &[Tool::PythonVenv],
         run: |context| applications::compare(context.workspace, &context.log),
     },
     Step {
         name: "fuzz",
         about: "every fuzz target for 20 s",
-        after: &[],
+        lane: Lane::Beside,
+        after: &["release"],
         tools: &[Tool::Cxx],
         run: |context| fuzz::smoke(context.workspace, 20, &context.log),
     },
@@ -367,6 +407,13 @@ fn embedding(context: &Context<'_>) -> Result<String, String> {
             .env("PYTHONDONTWRITEBYTECODE", "1");
         context.run(&mut python, 5)?;
     }
+    Ok(String::new())
+}
+
+fn environments(context: &Context<'_>) -> Result<String, String> {
+    context.venv()?;
+    wheel::tools(context.workspace)?;
+    applications::venv(context.workspace)?;
     Ok(String::new())
 }
 

@@ -42,6 +42,14 @@ const APPSERVER: [&str; 2] = ["appserver.service", "appserver.socket"];
 /// What is done with a container and its root.
 type Part = fn(&Container, &Path) -> Result<(), String>;
 
+/// The step "debian": makes what [`run`] boots.
+pub fn debian(context: &Context<'_>) -> Result<String, String> {
+    match container::root(context.workspace, &context.log) {
+        Ok(_) => Ok(String::new()),
+        Err(Unable(reason)) => context.cannot(reason),
+    }
+}
+
 /// The step.
 pub fn run(context: &Context<'_>) -> Result<String, String> {
     let root = match container::root(context.workspace, &context.log) {
