@@ -40,11 +40,11 @@ Prints Markdown tables, and keeps them in target/xtask/bench.md. Names choose so
   hello-log     the same under appserver, with an access log and without
   post          POST of 10 KiB that is sent back: granian, gunicorn and appserver
   threads       four threads and a view that sleeps 10 ms: granian, gunicorn and appserver; requests a second
-  view          a small Django view, asked for directly: bjoern and appserver
+  view          a small Django view and a page, asked for directly: bjoern and appserver
   asgi          the smallest ASGI application: granian, uvicorn, gunicorn, daphne and appserver
   websocket-64, websocket-16k              messages that are sent back: granian, uvicorn, daphne and appserver
   memory        the demo project with four workers: gunicorn and appserver
-  django        a small Django view: nginx and gunicorn, edge and appserver; requests a second
+  django        the same two behind a front: nginx and gunicorn, edge and appserver; requests a second
 
   --quick         short and few runs: whether it works, not what it costs
   --rounds N      runs of each program; default 5

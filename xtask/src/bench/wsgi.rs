@@ -58,7 +58,11 @@ const THREADS_PEERS: [Peer; 2] = [
     ),
 ];
 
-const VIEW: &str = "/prints/7/";
+/// What is asked of `small_view.py`.
+const VIEWS: [(&str, &str); 2] = [
+    ("a small Django view, JSON", "/stock/7/"),
+    ("a Django page from a template", "/prints/7/"),
+];
 
 const SERVERS: &str = "    upstream app { server unix:SOCKET; }
 
@@ -134,10 +138,13 @@ pub fn threads(peers: &Peers<'_>, report: &mut Report) -> Result<(), String> {
 pub fn view(peers: &Peers<'_>, report: &mut Report) -> Result<(), String> {
     let mut subjects = vec![peers.ours("appserver", "small_view:application")?];
     subjects.extend(peers.bjoern("small_view")?);
-    let title = "a small Django view, asked for directly";
     let goals = [("bjoern", 1.0)];
-    let (load, compared) = (Load::Get(VIEW), Compared::Cpu);
-    peers.compare(report, title, &subjects, load, compared, &goals)
+    for (view, target) in VIEWS {
+        let title = format!("{view}, asked for directly");
+        let (load, compared) = (Load::Get(target), Compared::Cpu);
+        peers.compare(report, &title, &subjects, load, compared, &goals)?;
+    }
+    Ok(())
 }
 
 /// The same behind a front.
@@ -157,15 +164,10 @@ pub fn django(peers: &Peers<'_>, report: &mut Report) -> Result<(), String> {
         )?,
     ];
     let goals = [("gunicorn", 2.0)];
-    let (load, compared) = (Load::Get(VIEW), Compared::Speed);
-    peers.compare(
-        report,
-        "a small Django view",
-        &subjects,
-        load,
-        compared,
-        &goals,
-    )?;
+    for (view, target) in VIEWS {
+        let (load, compared) = (Load::Get(target), Compared::Speed);
+        peers.compare(report, view, &subjects, load, compared, &goals)?;
+    }
     Peers::show(report, "small_view.py");
     report.add_source("nginx.conf of both", &configuration(SERVERS, "LISTEN"));
     Ok(())

@@ -1,4 +1,4 @@
-"""A Django project in one file: a page from a template, behind the middleware of `startproject`."""
+"""A Django project in one file, behind the middleware of `startproject`: a view that answers with JSON, and a page from a template."""
 
 from django.conf import settings
 
@@ -37,13 +37,18 @@ settings.configure(
 )
 
 from django.core.wsgi import get_wsgi_application  # noqa: E402
+from django.http import JsonResponse  # noqa: E402
 from django.shortcuts import render  # noqa: E402
 from django.urls import path  # noqa: E402
+
+
+def stock(request, number):
+    return JsonResponse({"number": number, "left": 3, "words": ["arch", "span", "pier"]})
 
 
 def print_page(request, number):
     return render(request, "print.html", {"number": number, "words": ["arch", "span", "pier"]})
 
 
-urlpatterns = [path("prints/<int:number>/", print_page)]
+urlpatterns = [path("stock/<int:number>/", stock), path("prints/<int:number>/", print_page)]
 application = get_wsgi_application()
