@@ -13,6 +13,7 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::{fmt, io};
 
@@ -73,7 +74,7 @@ pub enum Part<'a> {
 #[derive(Default)]
 pub struct FileBody {
     /// Absent if there are only literal bytes, and while the blocking pool has it.
-    file: Option<OwnedFd>,
+    file: Option<Arc<OwnedFd>>,
     dev: u64,
     ino: u64,
     current: Option<Segment>,
@@ -88,7 +89,7 @@ pub struct FileBody {
 
 /// What comes back from the blocking pool.
 struct Job {
-    file: OwnedFd,
+    file: Arc<OwnedFd>,
     outcome: io::Result<Done>,
 }
 
@@ -105,7 +106,7 @@ impl FileBody {
 
     /// `len` bytes of `file`, from `offset`. The caller vouches that the file has them (see [`ReadError::Truncated`]).
     pub fn new(file: impl Into<OwnedFd>, offset: u64, len: u64) -> Self {
-        Self::one(file.into(), (NO_DEVICE, 0), offset, len)
+        Self::one(Arc::new(file.into()), (NO_DEVICE, 0), offset, len)
     }
 
     pub(crate) fn from_opened(opened: Opened, offset: u64, len: u64) -> Self {
@@ -113,7 +114,7 @@ impl FileBody {
         Self::one(opened.file, identity, offset, len)
     }
 
-    fn one(file: OwnedFd, (dev, ino): (u64, u64), offset: u64, len: u64) -> Self {
+    fn one(file: Arc<OwnedFd>, (dev, ino): (u64, u64), offset: u64, len: u64) -> Self {
         if len == 0 {
             return Self::empty();
         }

@@ -14,7 +14,7 @@
 //! | open a file, never outside of a folder, never waiting | [`Root::open_cached`], then [`Root::open`] or [`Root::open_with`] |
 //! | say in a log who was refused and by what | [`Root::explain`], [`Root::resolve`] |
 //! | send a small file together with its head | [`Opened::read_small`], [`FileBody::read_now`] |
-//! | send it again, without opening it | [`Root::recall`], [`Root::remember`] |
+//! | send it again, without opening it | [`Root::recall`], [`Root::remember`], [`Root::keep_open`] |
 //! | send a large one | [`FileBody`] |
 //! | answer conditional and range requests | [`Representation`] |
 //! | know a content type | [`Types`] |
@@ -23,8 +23,8 @@
 //! | have all of that as a service | [`ServeDir`] |
 //!
 //! Serving a small file costs four system calls: `openat2`, `fstat`, `preadv2`, `close`; serving it again within a second
-//! one, `fstatat`, for those who ask [`Root::recall`]. Whatever is remembered is checked against the file system each time,
-//! so a change is served at once, but for one made through `mmap`: up to a second late.
+//! one, `fstatat`, for those who ask [`Root::recall`]. Of larger files that saves two. Whatever is remembered is checked against the file
+//! system each time, so a change is served at once, but for one of a small file made through `mmap`: up to a second late.
 //!
 //! The crate knows no server, no configuration and no proxying. Where there is a choice and nginx has made one, that is
 //! what is done or what can be chosen.
@@ -38,11 +38,12 @@ mod open;
 mod opened;
 mod read;
 mod relative;
+mod remembered;
 mod representation;
 mod residency;
 mod root;
 mod serve;
-mod small;
+
 mod types;
 mod variants;
 mod walk;
@@ -54,9 +55,9 @@ pub use listing::{Entry, Listing, ListingOptions, Page};
 pub use open::{Lookup, Symlinks};
 pub use opened::{Kind, Metadata, Opened, SmallRead};
 pub use read::ReadError;
+pub use remembered::{Remembered, Small, forget_old};
 pub use representation::{Content, Plan, Representation, Rules};
 pub use root::{Resolved, Root, RootOptions};
 pub use serve::{ServeDir, ServeFuture};
-pub use small::Small;
 pub use types::{EXTENSION_MAX, Types, extension};
 pub use variants::{Chosen, Coding, Freshness, Variants};

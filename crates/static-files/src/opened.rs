@@ -3,6 +3,7 @@
 //! Made by [`Root`](crate::Root); read by whoever answers the request. Knows nothing of HTTP.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::fs::{FileType, Stat};
 
@@ -100,10 +101,10 @@ impl Metadata {
     }
 }
 
-/// A file or directory, open for reading. Closed when dropped.
-#[derive(Debug)]
+/// A file or directory, open for reading. Closed when the last clone is dropped.
+#[derive(Clone, Debug)]
 pub struct Opened {
-    pub(crate) file: OwnedFd,
+    pub(crate) file: Arc<OwnedFd>,
     pub(crate) metadata: Metadata,
 }
 
@@ -127,7 +128,14 @@ impl Opened {
     pub fn from_file(file: impl Into<OwnedFd>) -> std::io::Result<Self> {
         let file = file.into();
         let metadata = Metadata::of(&rustix::fs::fstat(&file)?);
-        Ok(Opened { file, metadata })
+        Ok(Opened::new(file, metadata))
+    }
+
+    pub(crate) fn new(file: OwnedFd, metadata: Metadata) -> Self {
+        Opened {
+            file: Arc::new(file),
+            metadata,
+        }
     }
 
     /// What `fstat` said when it was opened.
@@ -135,9 +143,12 @@ impl Opened {
         &self.metadata
     }
 
-    /// The descriptor itself.
-    pub fn into_fd(self) -> OwnedFd {
-        self.file
+    /// The descriptor itself, or a duplicate if there are clones.
+    ///
+    /// # Errors
+    /// What `dup` reports.
+    pub fn into_fd(self) -> std::io::Result<OwnedFd> {
+        Arc::try_unwrap(self.file).or_else(|shared| shared.try_clone())
     }
 
     /// Appends the whole content to `out` if it has at most `limit` bytes and is in memory: one system call,
@@ -203,11 +214,5 @@ impl Opened {
 impl AsFd for Opened {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
-    }
-}
-
-impl From<Opened> for std::fs::File {
-    fn from(opened: Opened) -> Self {
-        opened.file.into()
     }
 }

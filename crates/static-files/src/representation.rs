@@ -15,7 +15,7 @@ use http_wire::{Fields, Known};
 
 use crate::body::{FileBody, Segment};
 use crate::opened::{Metadata, Opened};
-use crate::small::Small;
+use crate::remembered::Small;
 use crate::variants::Coding;
 
 /// How requests are read where there is a choice. The default is that of RFC 9110.

@@ -16,7 +16,7 @@ use crate::explain::{self, Refusal};
 use crate::open::{FOR_CONTENT, FOR_FACTS, Kernel, Lookup, Opener, Symlinks};
 use crate::opened::{Kind, Metadata, Opened};
 use crate::relative;
-use crate::small::{self, Name, Small};
+use crate::remembered::{self, Name, Remembered, Small};
 
 /// A directory beneath which files are opened, and nothing else.
 ///
@@ -191,21 +191,29 @@ impl Root {
     pub fn open_with(&self, path: &[u8], lookup: Lookup) -> Result<Opened, OpenError> {
         let (file, metadata) = self.lookup(path, FOR_CONTENT, lookup)?;
         match metadata.kind {
-            Kind::File | Kind::Directory => Ok(Opened { file, metadata }),
+            Kind::File | Kind::Directory => Ok(Opened::new(file, metadata)),
             Kind::Symlink | Kind::Other => Err(OpenError::new(OpenErrorKind::NotRegular)),
         }
     }
 
-    /// The small file at `path` as this thread last [remembered](Self::remember) it, if that was within the last second and
-    /// the file system says that nothing has changed. Never waits. One system call; none if nothing is remembered.
-    pub fn recall(&self, path: &[u8]) -> Option<Small> {
+    /// The file at `path` as this thread last [remembered](Self::remember) it or [kept it open](Self::keep_open), if that was within the
+    /// last second and the file system says that nothing has changed. Never waits. One system call; none if nothing is remembered.
+    pub fn recall(&self, path: &[u8]) -> Option<Remembered> {
         let path = relative::check(path).ok()?;
-        let small = small::recall(self.name(path), coarse_ms())?;
+        let file = remembered::recall(self.name(path), coarse_ms())?;
         let flags = AtFlags::NO_AUTOMOUNT;
         let found = self.beneath(Lookup::Cached, |root| {
             rustix::fs::statat(root, path, flags).map_err(OpenError::of)
         });
-        (Metadata::of(&found.ok()?) == small.metadata).then_some(small)
+        (Metadata::of(&found.ok()?) == *file.metadata()).then_some(file)
+    }
+
+    /// Keeps `opened`, which was found at `path`, open on this thread for a second or two; false unless it is a file of at most 4 MiB on a
+    /// file system of this machine. A thread keeps at most 128 files open. Who calls this sees to it that somebody calls
+    /// [`forget_old`](crate::forget_old) when there are no requests.
+    pub fn keep_open(&self, path: &[u8], opened: &Opened) -> bool {
+        relative::check(path)
+            .is_ok_and(|path| remembered::keep_open(self.name(path), opened, coarse_ms()))
     }
 
     /// Reads `opened`, which was found at `path`, and remembers it on this thread for a second; `None` (and nothing is lost)
@@ -213,7 +221,7 @@ impl Root {
     /// ([`RootOptions::settle_time`]). A thread remembers at most 1 MiB.
     pub fn remember(&self, path: &[u8], opened: &Opened) -> Option<Small> {
         let path = relative::check(path).ok()?;
-        small::remember(
+        remembered::remember(
             self.name(path),
             opened,
             self.shared.settle_time,
@@ -453,7 +461,7 @@ fn identity(fd: &OwnedFd) -> rustix::io::Result<Identity> {
 }
 
 /// Milliseconds of the coarse monotonic clock.
-fn coarse_ms() -> u64 {
+pub(crate) fn coarse_ms() -> u64 {
     let now = clock_gettime(ClockId::MonotonicCoarse);
     now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
 }

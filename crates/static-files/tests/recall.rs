@@ -1,4 +1,4 @@
-//! What is remembered of small files is never told when the disk says something else.
+//! What is remembered of files is never told when the disk says something else.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::Method;
 use http_wire::Fields;
-use static_files::{Lookup, Representation, Root, Rules};
+use static_files::{FileBody, Lookup, Remembered, Representation, Root, Rules, Small, forget_old};
 
 fn root(folder: &Path) -> Root {
     Root::options().settle_time(Duration::ZERO).root(folder)
@@ -19,6 +19,39 @@ fn remembered(root: &Root, path: &[u8]) -> Vec<u8> {
     let small = root.remember(path, &opened).expect("it can be remembered");
     assert_eq!(root.recall(path).unwrap().metadata(), small.metadata());
     small.content().to_vec()
+}
+
+fn small(root: &Root, path: &[u8]) -> Small {
+    match root.recall(path) {
+        Some(Remembered::Small(small)) => small,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Keeps open what is there now, and reads it by way of what is remembered.
+fn kept_open(root: &Root, path: &[u8]) -> Vec<u8> {
+    let opened = root.open_with(path, Lookup::Patient).unwrap();
+    assert!(root.keep_open(path, &opened));
+    drop(opened);
+    let Some(Remembered::Open(opened)) = root.recall(path) else {
+        panic!("it is not open");
+    };
+    let mut content = Vec::new();
+    let mut body: FileBody = opened.into_body();
+    body.read_now(usize::MAX, &mut content).unwrap();
+    content
+}
+
+/// Whether this process has the file open.
+fn is_open(path: &Path) -> bool {
+    let entries = fs::read_dir("/proc/self/fd").unwrap().flatten();
+    entries
+        .filter_map(|entry| fs::read_link(entry.path()).ok())
+        .any(|link| {
+            link.as_os_str()
+                .as_encoded_bytes()
+                .starts_with(path.as_os_str().as_encoded_bytes())
+        })
 }
 
 #[test]
@@ -54,6 +87,11 @@ fn it_is_told_until_anything_changes() {
         assert_eq!(remembered(&root, b"a"), b"first", "{what}");
         change();
         assert!(root.recall(b"a").is_none(), "{what}");
+        let _ = fs::remove_file(&path);
+        fs::write(&path, "first").unwrap();
+        assert_eq!(kept_open(&root, b"a"), b"first", "{what}");
+        change();
+        assert!(root.recall(b"a").is_none(), "{what}");
     }
 }
 
@@ -79,6 +117,31 @@ fn neither_directories_nor_large_files_are_remembered() {
         let opened = root.open_with(path, Lookup::Patient).unwrap();
         assert!(root.remember(path, &opened).is_none());
     }
+    let huge = fs::File::create(folder.path().join("huge")).unwrap();
+    huge.set_len((4 << 20) + 1).unwrap();
+    for (path, keeps) in [
+        (&b"directory"[..], false),
+        (b"large", true),
+        (b"huge", false),
+    ] {
+        let opened = root.open_with(path, Lookup::Patient).unwrap();
+        assert_eq!(root.keep_open(path, &opened), keeps);
+    }
+}
+
+#[test]
+fn an_open_file_is_closed_when_nobody_asks_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    fs::write(&path, "a").unwrap();
+    let root = root(folder.path());
+    assert_eq!(kept_open(&root, b"a"), b"a");
+    fs::remove_file(&path).unwrap();
+    assert!(is_open(&path));
+    while forget_old() {
+        std::thread::yield_now();
+    }
+    assert!(!is_open(&path));
 }
 
 #[test]
@@ -92,7 +155,7 @@ fn roots_and_threads_remember_for_themselves() {
     std::thread::scope(|scope| {
         scope.spawn(|| assert!(one.recall(b"a").is_none()));
     });
-    assert_eq!(one.recall(b"/a").unwrap().content(), "a");
+    assert_eq!(small(&one, b"/a").content(), "a");
 }
 
 #[test]
@@ -121,7 +184,7 @@ fn ranges_of_it_are_those_of_the_file() {
     fs::write(folder.path().join("a"), "0123456789").unwrap();
     let root = root(folder.path());
     remembered(&root, b"a");
-    let small = root.recall(b"a").unwrap();
+    let small = small(&root, b"a");
     let representation = Representation::of(small.metadata());
     for (range, expected) in [("bytes=2-4", "234"), ("bytes=-1", "9"), ("bytes=99-", "")] {
         let mut fields = Fields::new();

@@ -9,6 +9,7 @@ pub mod exchange;
 pub mod files;
 pub mod logs;
 pub mod names;
+pub mod open_files;
 pub mod phrases;
 pub mod ports;
 pub mod prefixes;

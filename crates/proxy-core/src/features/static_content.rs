@@ -7,7 +7,7 @@ use http_wire::Known;
 use http_wire::conditional::ModifiedSince;
 use http_wire::fields::Fields;
 use http_wire::range::RangeLimits;
-use static_files::{Lookup, Metadata, OpenError, Opened, Plan, Representation, Root, Rules, Small};
+use static_files::{Lookup, OpenError, Opened, Plan, Remembered, Representation, Root, Rules};
 
 use crate::body::Body;
 use crate::engine::compile::Settling;
@@ -16,6 +16,7 @@ use crate::engine::escape;
 use crate::engine::exchange::Exchange;
 use crate::engine::files::numbered;
 use crate::engine::logs::Level;
+use crate::engine::open_files;
 use crate::engine::special;
 use crate::feature::{Feature, Flow, Handler, Phase, Try};
 
@@ -44,45 +45,34 @@ fn serve<'a>(_: &'a (), exchange: &'a mut Exchange) -> Try<'a> {
         return Try::Settled(Flow::Next);
     }
     let place = exchange.place();
-    if let Some(small) = place.root.recall(&place.below) {
-        return Try::Settled(answer(exchange, Found::Small(small)));
+    if let Some(found) = place.root.recall(&place.below) {
+        return Try::Settled(answer(exchange, found));
     }
     match place.root.open_with(&place.below, Lookup::Cached) {
         Err(error) if error.would_block() => Try::Waiting(Box::pin(serve_patiently(exchange))),
         Err(error) => refuse(exchange, error),
         Ok(opened) => {
-            let found = Found::of(opened, &place.root, &place.below);
+            let found = remember(opened, &place.root, &place.below);
             Try::Settled(answer(exchange, found))
         }
     }
 }
 
-/// A file or directory, open, or small and at hand.
-enum Found {
-    Opened(Opened),
-    Small(Small),
+/// What was opened, for this request and those that follow it soon.
+fn remember(opened: Opened, root: &Root, path: &[u8]) -> Remembered {
+    match root.remember(path, &opened) {
+        Some(small) => Remembered::Small(small),
+        None => {
+            open_files::keep(root, path, &opened);
+            Remembered::Open(opened)
+        }
+    }
 }
 
-impl Found {
-    fn of(opened: Opened, root: &Root, path: &[u8]) -> Self {
-        match root.remember(path, &opened) {
-            Some(small) => Self::Small(small),
-            None => Self::Opened(opened),
-        }
-    }
-
-    fn metadata(&self) -> &Metadata {
-        match self {
-            Self::Opened(opened) => opened.metadata(),
-            Self::Small(small) => small.metadata(),
-        }
-    }
-
-    fn into_body(self, plan: Plan) -> Body {
-        match self {
-            Self::Opened(opened) => plan.into_body(opened).into(),
-            Self::Small(small) => Body::Bytes(plan.into_bytes(&small)),
-        }
+fn body(plan: Plan, found: Remembered) -> Body {
+    match found {
+        Remembered::Open(opened) => plan.into_body(opened).into(),
+        Remembered::Small(small) => Body::Bytes(plan.into_bytes(&small)),
     }
 }
 
@@ -90,7 +80,7 @@ impl Found {
 async fn serve_patiently(exchange: &mut Exchange) -> Flow {
     let place = exchange.place().into_owned();
     match place.root.open(&place.below).await {
-        Ok(opened) => answer(exchange, Found::of(opened, &place.root, &place.below)),
+        Ok(opened) => answer(exchange, remember(opened, &place.root, &place.below)),
         Err(error) => match refuse(exchange, error) {
             Try::Settled(flow) => flow,
             Try::Waiting(waiting) => waiting.await,
@@ -98,7 +88,7 @@ async fn serve_patiently(exchange: &mut Exchange) -> Flow {
     }
 }
 
-fn answer(exchange: &Exchange, found: Found) -> Flow {
+fn answer(exchange: &Exchange, found: Remembered) -> Flow {
     if found.metadata().is_dir() {
         let mut path = exchange.uri.path.clone();
         path.push(b'/');
@@ -159,7 +149,7 @@ fn answer(exchange: &Exchange, found: Found) -> Flow {
     let body = if status == StatusCode::NOT_MODIFIED {
         Body::Empty
     } else {
-        found.into_body(plan)
+        body(plan, found)
     };
     Flow::Respond(exchange.response(status, fields, body))
 }

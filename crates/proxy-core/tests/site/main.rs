@@ -5,6 +5,7 @@ mod buffering;
 mod choosing;
 mod faults;
 mod features;
+mod open_files;
 mod probe;
 mod reload;
 mod tower;

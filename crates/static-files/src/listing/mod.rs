@@ -88,7 +88,10 @@ impl Root {
         if !opened.metadata().is_dir() {
             return Err(OpenError::of(Errno::NOTDIR));
         }
-        let mut dir = Dir::new(opened.into_fd()).map_err(OpenError::of)?;
+        let fd = opened
+            .into_fd()
+            .map_err(|error| OpenError::of(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
+        let mut dir = Dir::new(fd).map_err(OpenError::of)?;
         let mut listing = Listing::default();
         while let Some(found) = dir.next() {
             let found = found.map_err(OpenError::of)?;

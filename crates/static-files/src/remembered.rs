@@ -1,13 +1,18 @@
-//! Small files that a thread remembers for a moment, so that serving one again costs one system call instead of four.
+//! Files that a thread remembers for a moment: of small ones the content, so that serving one again costs one system call instead of
+//! four; others it keeps open, which saves two.
 //!
 //! What is remembered is never believed: each request asks the file system (`fstatat`) whether the path still leads to the
-//! same inode with the same times, owner, mode and length. Three rules keep that check from being fooled:
+//! same inode with the same times, owner, mode and length. Three rules keep that check from being fooled, the first of which content
+//! alone needs (an open file is read when it is sent):
 //!
 //! - A file whose status changed a moment ago is not remembered: clocks have a grain, and a second change within it would
 //!   look like none ([`RootOptions::settle_time`](crate::RootOptions::settle_time)).
 //! - Nothing is remembered for longer than [`SPAN`], because who writes through `mmap` changes no time until the kernel
 //!   writes back. Such a change may therefore be seen up to a second late.
 //! - Only file systems of this machine count: those of a network tell the times they remember themselves.
+//!
+//! A file that is kept open also keeps its disk space and its file system busy when it is deleted. [`forget_old`] ends that where no
+//! request does.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -18,6 +23,7 @@ use bytes::Bytes;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::opened::{Metadata, Opened, SmallRead};
+use crate::root::coarse_ms;
 
 /// Longest content that is remembered, in bytes.
 pub(crate) const CONTENT_MAX: usize = 16 * 1024;
@@ -27,8 +33,43 @@ const SPAN: Duration = Duration::from_secs(1);
 const HELD_MAX: usize = 512 * 1024;
 /// How many files.
 const FILES_MAX: usize = 512;
+/// How many of them are kept open.
+const OPEN_MAX: usize = 64;
+/// The longest file that is kept open, in bytes. Opening costs little beside sending a longer one, and what the kernel knows of how an
+/// open file is read would be shared by all who read it.
+const OPEN_LEN_MAX: u64 = 4 << 20;
 
-/// A small file as a whole: see [`Root::recall`](crate::Root::recall).
+/// What a thread remembers of a file: see [`Root::recall`](crate::Root::recall).
+#[derive(Clone, Debug)]
+pub enum Remembered {
+    /// All of it.
+    Small(Small),
+    /// It is open.
+    Open(Opened),
+}
+
+impl Remembered {
+    /// The facts about it.
+    pub fn metadata(&self) -> &Metadata {
+        match self {
+            Remembered::Small(small) => small.metadata(),
+            Remembered::Open(opened) => opened.metadata(),
+        }
+    }
+
+    fn content_len(&self) -> usize {
+        match self {
+            Remembered::Small(small) => small.content.len(),
+            Remembered::Open(_) => 0,
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self, Remembered::Open(_))
+    }
+}
+
+/// A small file as a whole: see [`Root::remember`](crate::Root::remember).
 #[derive(Clone, Debug)]
 pub struct Small {
     pub(crate) metadata: Metadata,
@@ -55,15 +96,18 @@ pub(crate) struct Name<'a> {
 }
 
 struct Kept {
-    small: Small,
-    read_ms: u64,
+    file: Remembered,
+    since_ms: u64,
 }
 
 /// What was read in one span.
 #[derive(Default)]
 struct Generation {
     files: HashMap<Box<[u8]>, Kept>,
+    /// Bytes of content.
     held: usize,
+    /// Open files.
+    open: usize,
 }
 
 #[derive(Default)]
@@ -81,15 +125,45 @@ thread_local! {
 }
 
 /// What is remembered under this name; whether it is still true is the caller's question.
-pub(crate) fn recall(name: Name<'_>, now_ms: u64) -> Option<Small> {
+pub(crate) fn recall(name: Name<'_>, now_ms: u64) -> Option<Remembered> {
     STORE.with_borrow_mut(|store| {
         store.age(now_ms);
         store.name(name);
         let found = [&store.young, &store.old]
             .into_iter()
             .find_map(|generation| generation.files.get(&store.key[..]))?;
-        let age_ms = now_ms.saturating_sub(found.read_ms);
-        (u128::from(age_ms) < SPAN.as_millis()).then(|| found.small.clone())
+        let age_ms = now_ms.saturating_sub(found.since_ms);
+        (u128::from(age_ms) < SPAN.as_millis()).then(|| found.file.clone())
+    })
+}
+
+/// Keeps a file open, if it is one that can be; whether it is.
+pub(crate) fn keep_open(name: Name<'_>, opened: &Opened, now_ms: u64) -> bool {
+    let metadata = opened.metadata();
+    if !metadata.is_file() || metadata.len > OPEN_LEN_MAX || !is_local(opened) {
+        return false;
+    }
+    keep(name, Remembered::Open(opened.clone()), now_ms)
+}
+
+/// Closes the files that this thread has kept open for longer than a second or two, and says whether there are others; those who let files be
+/// [kept open](crate::Root::keep_open) call it about once a second until there is none.
+pub fn forget_old() -> bool {
+    STORE.with_borrow_mut(|store| {
+        store.age(coarse_ms());
+        store.young.open + store.old.open > 0
+    })
+}
+
+fn keep(name: Name<'_>, file: Remembered, now_ms: u64) -> bool {
+    STORE.with_borrow_mut(|store| {
+        store.age(now_ms);
+        store.name(name);
+        let kept = Kept {
+            file,
+            since_ms: now_ms,
+        };
+        store.young.keep(&store.key, kept)
     })
 }
 
@@ -116,15 +190,7 @@ pub(crate) fn remember(
         metadata,
         content: content.into(),
     };
-    STORE.with_borrow_mut(|store| {
-        store.age(now_ms);
-        store.name(name);
-        let kept = Kept {
-            small: small.clone(),
-            read_ms: now_ms,
-        };
-        store.young.keep(&store.key, kept);
-    });
+    keep(name, Remembered::Small(small.clone()), now_ms);
     Some(small)
 }
 
@@ -151,20 +217,25 @@ impl Store {
 }
 
 impl Generation {
-    fn keep(&mut self, key: &[u8], kept: Kept) {
-        let len = kept.small.content.len();
+    /// Whether there was room for it.
+    fn keep(&mut self, key: &[u8], kept: Kept) -> bool {
         if let Some(before) = self.files.remove(key) {
-            self.held -= before.small.content.len();
+            self.held -= before.file.content_len();
+            self.open -= usize::from(before.file.is_open());
         }
-        if self.files.len() < FILES_MAX && self.held + len <= HELD_MAX {
-            self.held += len;
+        let held = self.held + kept.file.content_len();
+        let open = self.open + usize::from(kept.file.is_open());
+        let fits = self.files.len() < FILES_MAX && held <= HELD_MAX && open <= OPEN_MAX;
+        if fits {
+            (self.held, self.open) = (held, open);
             self.files.insert(key.into(), kept);
         }
+        fits
     }
 
     fn clear(&mut self) {
         self.files.clear();
-        self.held = 0;
+        (self.held, self.open) = (0, 0);
     }
 }
 
@@ -210,18 +281,44 @@ const LOCAL_TYPES: [u64; 10] = [
 mod tests {
     use super::*;
 
-    fn kept(len: usize, read_ms: u64) -> Kept {
+    fn opened() -> Opened {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         std::fs::write(&path, "").unwrap();
-        let opened = Opened::from_file(std::fs::File::open(path).unwrap()).unwrap();
+        Opened::from_file(std::fs::File::open(path).unwrap()).unwrap()
+    }
+
+    fn kept(len: usize, since_ms: u64) -> Kept {
+        let small = Small {
+            metadata: *opened().metadata(),
+            content: vec![0; len].into(),
+        };
         Kept {
-            small: Small {
-                metadata: *opened.metadata(),
-                content: vec![0; len].into(),
-            },
-            read_ms,
+            file: Remembered::Small(small),
+            since_ms,
         }
+    }
+
+    #[test]
+    fn few_files_are_kept_open() {
+        let mut generation = Generation::default();
+        let opened = opened();
+        let mut keep = |number: u32| {
+            let kept = Kept {
+                file: Remembered::Open(opened.clone()),
+                since_ms: 0,
+            };
+            generation.keep(&number.to_ne_bytes(), kept)
+        };
+        for number in 0..2 * OPEN_MAX as u32 {
+            assert_eq!(keep(number), (number as usize) < OPEN_MAX);
+        }
+        // The same one again takes its own place.
+        assert!(keep(0));
+        assert!(generation.keep(&[1], kept(1, 0)));
+        assert_eq!(generation.files.len(), OPEN_MAX + 1);
+        generation.clear();
+        assert_eq!((generation.open, generation.held), (0, 0));
     }
 
     #[test]
