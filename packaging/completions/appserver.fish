@@ -75,7 +75,7 @@ complete -c appserver -l certfile -r -F -d 'The certificate, in PEM, and those b
 complete -c appserver -l cert-reqs -x -d 'Whether clients need a certificate that ca_certs has signed: 0 asks for none, 1 checks one that is shown, 2 demands one'
 complete -c appserver -l ca-certs -r -F -d 'The certificates, in PEM, of the authorities that sign those of clients'
 complete -c appserver -l http-protocols -x -d 'The versions of HTTP, the best first: h1, h2'
-complete -c appserver -l http2-cleartext -x -a 'prior-knowledge off upgrade both' -d 'HTTP/2 without TLS, for peers in forwarded_allow_ips and on unix sockets: prior-knowledge takes connections that begin with the preface of HTTP/2 and refuses others with 400'
+complete -c appserver -l http2-cleartext -x -a 'prior-knowledge off upgrade both' -d 'HTTP/2 without TLS, for peers in forwarded_allow_ips and on unix sockets; others are served HTTP/1'
 complete -c appserver -l http2-max-concurrent-streams -x -d 'The requests of a connection that may be under way at a time'
 complete -c appserver -l http2-initial-window-size -x -d 'The bytes of a request\'s content that may be under way before they are read'
 complete -c appserver -l http2-max-frame-size -x -d 'The largest frame that clients may send, in bytes'

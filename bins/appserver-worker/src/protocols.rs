@@ -36,8 +36,10 @@ fn read(settings: &WorkerSettings) -> Result<Protocols, String> {
         http2: names.contains(&&b"h2"[..]).then(|| Arc::new(http2)),
         prior_knowledge: match settings.http2_cleartext.as_str() {
             "prior-knowledge" => PriorKnowledge::Demanded,
+            "both" => PriorKnowledge::Taken,
             _ => PriorKnowledge::Refused,
         },
+        upgrade: matches!(settings.http2_cleartext.as_str(), "upgrade" | "both"),
     })
 }
 
@@ -46,6 +48,7 @@ pub(crate) fn of_peer(protocols: &Protocols, trusted: bool) -> Protocols {
     let mut own = protocols.clone();
     if !trusted {
         own.prior_knowledge = PriorKnowledge::Refused;
+        own.upgrade = false;
     }
     own
 }

@@ -397,6 +397,60 @@ fn prior_knowledge_is_for_trusted_peers_and_then_demanded() {
     );
 }
 
+/// What curl says of a request in the clear, and the version that it got the answer by.
+fn curl(address: &str, arguments: &[&str]) -> String {
+    let curl = Command::new("curl")
+        .args(["-s", "-w", " %{http_version} %{response_code}"])
+        .args(arguments)
+        .arg(format!("http://{address}/echo"))
+        .output()
+        .expect("curl is installed");
+    String::from_utf8_lossy(&curl.stdout).into_owned()
+}
+
+#[test]
+fn an_upgrade_in_the_clear_is_for_trusted_peers_and_where_it_is_allowed() {
+    let (upgrade, known) = ("--http2", "--http2-prior-knowledge");
+    let refused = "";
+    for (mode, peers, asked) in [
+        (
+            "upgrade",
+            "127.0.0.1",
+            &[(upgrade, "content 2 200"), (known, refused)][..],
+        ),
+        (
+            "both",
+            "127.0.0.1",
+            &[
+                (upgrade, "content 2 200"),
+                (known, "content 2 200"),
+                ("--http1.1", "content 1.1 200"),
+            ],
+        ),
+        (
+            "both",
+            "192.0.2.1",
+            &[(upgrade, "content 1.1 200"), (known, refused)],
+        ),
+    ] {
+        let port = testkit::FreePort::find().unwrap();
+        let address = port.address().to_string();
+        let mut server = Setup::new(WSGI)
+            .args(&["--http-protocols", "h1,h2", "--http2-cleartext", mode])
+            .args(&["--forwarded-allow-ips", peers, "-b", &address])
+            .start();
+        for (how, told) in asked {
+            let answer = curl(&address, &[how, "-d", "content"]);
+            let matches = match *told {
+                "" => !answer.contains("200"),
+                told => answer.ends_with(told),
+            };
+            assert!(matches, "{mode} {peers} {how}: {answer}");
+        }
+        assert_eq!(server.stop(), 0, "{}", server.log());
+    }
+}
+
 #[test]
 fn numbers_out_of_range_are_told() {
     for (flag, value, words) in [

@@ -189,10 +189,6 @@ fn certificates_that_cannot_be_used_are_told_at_the_start_and_by_check_config() 
             &["--http-protocols", "h2,h4"],
             "Invalid value for http_protocols: 'h4'",
         ),
-        (
-            &["--http2-cleartext", "upgrade"],
-            "http2_cleartext (--http2-cleartext) \"upgrade\" is refused",
-        ),
     ] {
         for check in [&[][..], &["--check-config"]] {
             let (code, _, told) = Setup::new(APP)

@@ -236,7 +236,7 @@ impl Resolved {
     ) -> Result<(), Fault> {
         self.worker_class()?;
         self.asgi_beside()?;
-        self.http2()?;
+        self.http2();
         self.uwsgi()?;
         for pair in self.list("raw_env") {
             if pair.split_once('=').is_none_or(|(name, _)| name.is_empty()) {
@@ -255,15 +255,9 @@ impl Resolved {
         Ok(())
     }
 
-    /// What only makes sense with HTTP/2, or only without.
-    fn http2(&mut self) -> Result<(), Fault> {
+    /// Notes what will never be spoken.
+    fn http2(&mut self) {
         let cleartext = self.text("http2_cleartext").unwrap_or("off");
-        if matches!(cleartext, "upgrade" | "both") {
-            return Err(Fault::new(format!(
-                "http2_cleartext (--http2-cleartext) \"{cleartext}\" is refused: an upgrade to h2c is not made (RFC 9113 has given it \
-                 up); use prior-knowledge, which proxies speak, or TLS"
-            )));
-        }
         let off = cleartext == "off";
         let named = self.list("http_protocols");
         let speaks = named
@@ -275,7 +269,6 @@ impl Resolved {
                     .to_owned(),
             );
         }
-        Ok(())
     }
 
     /// What cannot be spoken by gateways that speak the uwsgi protocol.

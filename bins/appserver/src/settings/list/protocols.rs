@@ -102,8 +102,9 @@ pub(super) const HTTP2: Section = Section {
             "MODE",
             Kind::OptionalChoice(&["prior-knowledge", "off", "upgrade", "both"]),
             Preset::Text("off"),
-            "HTTP/2 without TLS, for peers in forwarded_allow_ips and on unix sockets: prior-knowledge takes connections that begin with \
-             the preface of HTTP/2 and refuses others with 400. upgrade and both are refused: RFC 9113 has given up the upgrade.",
+            "HTTP/2 without TLS, for peers in forwarded_allow_ips and on unix sockets; others are served HTTP/1. prior-knowledge takes \
+             connections that begin with the preface of HTTP/2 and refuses others with 400; upgrade takes requests of HTTP/1.1 that ask \
+             for it (Upgrade: h2c, RFC 7540), with content of up to 64 KiB; both takes either.",
         ),
         number(
             "http2_max_concurrent_streams",
