@@ -74,6 +74,7 @@ complete -c appserver -l keyfile -r -F -d 'The private key of certfile, in PEM, 
 complete -c appserver -l certfile -r -F -d 'The certificate, in PEM, and those between it and the authority'
 complete -c appserver -l cert-reqs -x -d 'Whether clients need a certificate that ca_certs has signed: 0 asks for none, 1 checks one that is shown, 2 demands one'
 complete -c appserver -l ca-certs -r -F -d 'The certificates, in PEM, of the authorities that sign those of clients'
+complete -c appserver -l ciphers -x -d 'The cipher suites of TLS 1.2, the best first, as OpenSSL\'s list: names, groups, +, -, ! and @STRENGTH'
 complete -c appserver -l http-protocols -x -d 'The versions of HTTP, the best first: h1, h2'
 complete -c appserver -l http2-cleartext -x -a 'prior-knowledge off upgrade both' -d 'HTTP/2 without TLS, for peers in forwarded_allow_ips and on unix sockets; others are served HTTP/1'
 complete -c appserver -l http2-max-concurrent-streams -x -d 'The requests of a connection that may be under way at a time'

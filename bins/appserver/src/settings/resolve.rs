@@ -237,6 +237,7 @@ impl Resolved {
         self.worker_class()?;
         self.asgi_beside()?;
         self.http2();
+        self.ciphers();
         self.uwsgi()?;
         for pair in self.list("raw_env") {
             if pair.split_once('=').is_none_or(|(name, _)| name.is_empty()) {
@@ -269,6 +270,23 @@ impl Resolved {
                     .to_owned(),
             );
         }
+    }
+
+    /// Notes what of a list of ciphers is spoken: not every suite of OpenSSL's is there.
+    fn ciphers(&mut self) {
+        let Some(list) = self.text("ciphers") else {
+            return;
+        };
+        let chosen = appserver_protocol::ciphers::chosen(list);
+        self.notes.push(match chosen.is_empty() {
+            true => format!(
+                "ciphers (--ciphers) \"{list}\" names no suite of TLS 1.2 that is spoken here; all of those are: ECDHE with AES-GCM or ChaCha20"
+            ),
+            false => format!(
+                "ciphers (--ciphers): with TLS 1.2 {} are spoken, and TLS 1.3 besides",
+                chosen.join(", ")
+            ),
+        });
     }
 
     /// What cannot be spoken by gateways that speak the uwsgi protocol.

@@ -45,7 +45,7 @@ pub(super) const TLS: Section = Section {
             Preset::Number(2),
             "The version of TLS; without effect in gunicorn since version 21.",
         )
-        .warned("ssl_version has no effect, in gunicorn neither; leave it out"),
+        .warned("option `ssl_version` is deprecated and it is ignored, as gunicorn does; TLS 1.2 and 1.3 are spoken: leave it out"),
         number(
             "cert_reqs",
             &["--cert-reqs"],
@@ -78,9 +78,10 @@ pub(super) const TLS: Section = Section {
             "CIPHERS",
             Kind::Text,
             Preset::Nothing,
-            "OpenSSL's list of ciphers.",
-        )
-        .warned("ciphers has no effect: only ciphers that are considered safe are spoken (TLS 1.3, and ECDHE with AES-GCM or ChaCha20)"),
+            "The cipher suites of TLS 1.2, the best first, as OpenSSL's list: names, groups, +, -, ! and @STRENGTH. ECDHE with AES-GCM or \
+             ChaCha20 is what there is; without this, and where it names none of these, all of them are spoken, and the client's order \
+             counts. TLS 1.3 is spoken besides.",
+        ),
     ],
 };
 
