@@ -35,6 +35,15 @@ def application(environ, start_response):
     if path == '/large':
         start_response('200 OK', [])
         return (b'x' * 10000 for _ in range(300))
+    if path == '/trailers':
+        send = environ['gunicorn.http2.send_trailers']
+        send([('x-early', 'too')])
+        def pieces():
+            yield b'con'
+            yield b'tent'
+            send([('Grpc-Status', 0), ('x-weight', environ['gunicorn.http2.priority_weight'])])
+        start_response('200 OK', [])
+        return [b'content'] if environ['QUERY_STRING'] else pieces()
     if path == '/raise':
         raise ValueError('asked for')
     if path == '/echo':
@@ -139,6 +148,17 @@ impl Client {
         self.requests.send_request(request, ends).unwrap()
     }
 
+    async fn get_with_trailers(&mut self, target: &str) -> (String, http::HeaderMap) {
+        let (answer, _) = self.ask(request("GET", target), true).await;
+        let mut content = answer.await.unwrap().into_body();
+        let mut all = Vec::new();
+        while let Some(bytes) = content.data().await {
+            all.extend_from_slice(&bytes.unwrap());
+        }
+        let trailers = content.trailers().await.unwrap().unwrap();
+        (String::from_utf8(all).unwrap(), trailers)
+    }
+
     async fn get(&mut self, target: &str) -> (u16, String) {
         let (answer, _) = self.ask(request("GET", target), true).await;
         let answer = tokio::time::timeout(PATIENCE, answer)
@@ -236,6 +256,17 @@ fn a_wsgi_application_is_served_by_every_kind_of_worker() {
             let streamed = client.get("/stream").await.1;
             assert!(streamed.starts_with("0;1;2;") && streamed.ends_with("49999;"));
             assert_eq!(client.get("/raise").await.0, 500);
+            for (target, told) in [
+                ("/trailers", vec![("grpc-status", "0"), ("x-weight", "16")]),
+                ("/trailers?whole", vec![("x-early", "too")]),
+            ] {
+                let (content, trailers) = client.get_with_trailers(target).await;
+                assert_eq!(content, "content");
+                let trailers: Vec<_> = (trailers.iter())
+                    .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
+                    .collect();
+                assert_eq!(trailers, told);
+            }
             let (mut answer, _) = client.ask(request("GET", "/hints"), true).await;
             let hints = poll_fn(|cx| answer.poll_informational(cx))
                 .await

@@ -108,16 +108,9 @@ pub(super) async fn exchange<S: Service>(line: Arc<Line<S>>, stream: Stream) {
     };
     connection.responding();
     forward_interim(&connection, &mut respond);
-    let closes =
-        !response.ending.keep_alive || response.fields.contains_token(Known::Connection, "close");
-    if closes
-        && method != Method::CONNECT
-        && !response.status.is_client_error()
-        && !response.status.is_server_error()
-    {
-        // What closes a connection of HTTP/1 lets this one come to its end.
-        line.close();
-    }
+    // What closes a connection of HTTP/1 lets this one come to its end.
+    let closes = method != Method::CONNECT
+        && (ordinal >= line.limits.keep_alive_requests || asks_for_the_end(&response));
     let asked = Asked {
         method: &method,
         websocket: kind == Kind::WebSocket,
@@ -148,6 +141,18 @@ pub(super) async fn exchange<S: Service>(line: Arc<Line<S>>, stream: Stream) {
         ..sent
     };
     line.service.sent(record, &sent);
+    if closes {
+        // Some clients take GOAWAY for the end of everything: the response goes first, as far as it can.
+        pace::step_aside().await;
+        line.close();
+    }
+}
+
+/// Whether a response that tells of no fault asks for the end of the connection.
+fn asks_for_the_end(response: &Response) -> bool {
+    let Response { status, fields, .. } = response;
+    let closes = !response.ending.keep_alive || fields.contains_token(Known::Connection, "close");
+    closes && !status.is_client_error() && !status.is_server_error()
 }
 
 /// A request whose head was understood.

@@ -270,9 +270,6 @@ impl<S: Service> Driver<S> {
         respond: h2::server::SendResponse<Bytes>,
     ) {
         self.ordinal += 1;
-        if self.ordinal >= self.line.limits.keep_alive_requests {
-            self.line.close();
-        }
         let stream = Stream {
             request,
             respond,
