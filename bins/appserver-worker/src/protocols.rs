@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use appserver_protocol::WorkerSettings;
+use appserver_protocol::{WorkerSettings, ciphers};
 use proxy_core::server::tls::{ClientAuth, File, Identity, IdentityFault, Tls};
 use proxy_core::server::{PriorKnowledge, Protocols, http2};
 
@@ -36,8 +36,10 @@ fn read(settings: &WorkerSettings) -> Result<Protocols, String> {
         http2: names.contains(&&b"h2"[..]).then(|| Arc::new(http2)),
         prior_knowledge: match settings.http2_cleartext.as_str() {
             "prior-knowledge" => PriorKnowledge::Demanded,
+            "both" => PriorKnowledge::Taken,
             _ => PriorKnowledge::Refused,
         },
+        upgrade: matches!(settings.http2_cleartext.as_str(), "upgrade" | "both"),
     })
 }
 
@@ -46,6 +48,7 @@ pub(crate) fn of_peer(protocols: &Protocols, trusted: bool) -> Protocols {
     let mut own = protocols.clone();
     if !trusted {
         own.prior_knowledge = PriorKnowledge::Refused;
+        own.upgrade = false;
     }
     own
 }
@@ -142,12 +145,14 @@ fn tls(settings: &WorkerSettings, names: &[&'static [u8]]) -> Result<Option<Tls>
         true => {}
         false => offered.clear(),
     }
+    let suites = settings.ciphers.as_deref().map(ciphers::chosen);
     let identity = Identity {
         certificate: Path::new(certificate),
         key: Path::new(key),
         client_authorities: settings.ca_certs.as_deref().map(Path::new),
         client_auth,
         protocols: &offered,
+        suites: suites.as_deref().unwrap_or_default(),
     };
     identity
         .read()

@@ -126,6 +126,7 @@ fn facts(head: RequestHead, connection: Arc<Connection>, received: std::time::In
         trusted: false,
         script_told: false,
         queued_us: AtomicU64::new(0),
+        trailers: None,
     }
 }
 

@@ -35,6 +35,15 @@ def application(environ, start_response):
     if path == '/large':
         start_response('200 OK', [])
         return (b'x' * 10000 for _ in range(300))
+    if path == '/trailers':
+        send = environ['gunicorn.http2.send_trailers']
+        send([('x-early', 'too')])
+        def pieces():
+            yield b'con'
+            yield b'tent'
+            send([('Grpc-Status', 0), ('x-weight', environ['gunicorn.http2.priority_weight'])])
+        start_response('200 OK', [])
+        return [b'content'] if environ['QUERY_STRING'] else pieces()
     if path == '/raise':
         raise ValueError('asked for')
     if path == '/echo':
@@ -139,6 +148,17 @@ impl Client {
         self.requests.send_request(request, ends).unwrap()
     }
 
+    async fn get_with_trailers(&mut self, target: &str) -> (String, http::HeaderMap) {
+        let (answer, _) = self.ask(request("GET", target), true).await;
+        let mut content = answer.await.unwrap().into_body();
+        let mut all = Vec::new();
+        while let Some(bytes) = content.data().await {
+            all.extend_from_slice(&bytes.unwrap());
+        }
+        let trailers = content.trailers().await.unwrap().unwrap();
+        (String::from_utf8(all).unwrap(), trailers)
+    }
+
     async fn get(&mut self, target: &str) -> (u16, String) {
         let (answer, _) = self.ask(request("GET", target), true).await;
         let answer = tokio::time::timeout(PATIENCE, answer)
@@ -236,6 +256,17 @@ fn a_wsgi_application_is_served_by_every_kind_of_worker() {
             let streamed = client.get("/stream").await.1;
             assert!(streamed.starts_with("0;1;2;") && streamed.ends_with("49999;"));
             assert_eq!(client.get("/raise").await.0, 500);
+            for (target, told) in [
+                ("/trailers", vec![("grpc-status", "0"), ("x-weight", "16")]),
+                ("/trailers?whole", vec![("x-early", "too")]),
+            ] {
+                let (content, trailers) = client.get_with_trailers(target).await;
+                assert_eq!(content, "content");
+                let trailers: Vec<_> = (trailers.iter())
+                    .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
+                    .collect();
+                assert_eq!(trailers, told);
+            }
             let (mut answer, _) = client.ask(request("GET", "/hints"), true).await;
             let hints = poll_fn(|cx| answer.poll_informational(cx))
                 .await
@@ -395,6 +426,157 @@ fn prior_knowledge_is_for_trusted_peers_and_then_demanded() {
         "{}",
         server.log()
     );
+}
+
+/// What curl says of a request in the clear, and the version that it got the answer by.
+fn curl(address: &str, arguments: &[&str]) -> String {
+    let curl = Command::new("curl")
+        .args(["-s", "-w", " %{http_version} %{response_code}"])
+        .args(arguments)
+        .arg(format!("http://{address}/echo"))
+        .output()
+        .expect("curl is installed");
+    String::from_utf8_lossy(&curl.stdout).into_owned()
+}
+
+#[test]
+fn an_upgrade_in_the_clear_is_for_trusted_peers_and_where_it_is_allowed() {
+    let (upgrade, known) = ("--http2", "--http2-prior-knowledge");
+    let refused = "";
+    for (mode, peers, asked) in [
+        (
+            "upgrade",
+            "127.0.0.1",
+            &[(upgrade, "content 2 200"), (known, refused)][..],
+        ),
+        (
+            "both",
+            "127.0.0.1",
+            &[
+                (upgrade, "content 2 200"),
+                (known, "content 2 200"),
+                ("--http1.1", "content 1.1 200"),
+            ],
+        ),
+        (
+            "both",
+            "192.0.2.1",
+            &[(upgrade, "content 1.1 200"), (known, refused)],
+        ),
+    ] {
+        let port = testkit::FreePort::find().unwrap();
+        let address = port.address().to_string();
+        let mut server = Setup::new(WSGI)
+            .args(&["--http-protocols", "h1,h2", "--http2-cleartext", mode])
+            .args(&["--forwarded-allow-ips", peers, "-b", &address])
+            .start();
+        for (how, told) in asked {
+            let answer = curl(&address, &[how, "-d", "content"]);
+            let matches = match *told {
+                "" => !answer.contains("200"),
+                told => answer.ends_with(told),
+            };
+            assert!(matches, "{mode} {peers} {how}: {answer}");
+        }
+        assert_eq!(server.stop(), 0, "{}", server.log());
+    }
+}
+
+/// What is sent to a fresh connection behind its preface, and the kind, flags and content of what comes until `last` does.
+fn frames(server: &Server, sent: &[u8], last: impl Fn(u8, &[u8]) -> bool) -> Vec<(u8, Vec<u8>)> {
+    use std::io::{Read, Write};
+    let mut stream =
+        std::os::unix::net::UnixStream::connect(server.prefix.join("app.sock")).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .unwrap();
+    // It may be refused before all of it is there.
+    let _ = stream.write_all(sent);
+    let mut seen: Vec<(u8, Vec<u8>)> = Vec::new();
+    loop {
+        let mut head = [0; 9];
+        stream
+            .read_exact(&mut head)
+            .unwrap_or_else(|error| panic!("{error} after {seen:?}"));
+        let mut content = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        stream.read_exact(&mut content).unwrap();
+        let done = last(head[3], &content);
+        seen.push((head[3], content));
+        if done {
+            return seen;
+        }
+    }
+}
+
+fn frame_of(kind: u8, flags: u8, stream: u32, content: &[u8]) -> Vec<u8> {
+    let mut frame = (content.len() as u32).to_be_bytes()[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(content);
+    frame
+}
+
+#[test]
+fn its_numbers_are_told_to_clients_and_kept() {
+    const GOAWAY: u8 = 7;
+    const RST_STREAM: u8 = 3;
+    let server = Setup::new(WSGI)
+        .args(&["--http-protocols", "h2", "--threads", "4"])
+        .args(&["--http2-cleartext", "prior-knowledge"])
+        .args(&["--http2-max-concurrent-streams", "2"])
+        .args(&["--http2-initial-window-size", "70000"])
+        .args(&["--http2-max-frame-size", "20000"])
+        .args(&["--http2-max-header-list-size", "3000"])
+        .start();
+    let is_goaway = |kind, _: &[u8]| kind == GOAWAY;
+    let post = |stream| frame_of(1, 4, stream, &[0x83, 0x86, 0x84, 0x41, 1, b'a']);
+
+    // A frame of 20,000 bytes is taken, one byte more is FRAME_SIZE_ERROR.
+    let mut sent = post(1);
+    sent.extend(frame_of(0, 0, 1, &[0; 20_000]));
+    sent.extend(frame_of(0, 0, 1, &[0; 20_001]));
+    let seen = frames(&server, &sent, is_goaway);
+    let told: Vec<(u16, u32)> = (seen[0].1.chunks(6))
+        .map(|one| {
+            let number = u32::from_be_bytes(one[2..].try_into().unwrap());
+            (u16::from_be_bytes([one[0], one[1]]), number)
+        })
+        .collect();
+    assert_eq!(seen[0].0, 4, "SETTINGS");
+    for setting in [(3, 2), (4, 70_000), (5, 20_000), (6, 3000)] {
+        assert!(told.contains(&setting), "{setting:?} in {told:?}");
+    }
+    assert_eq!(seen.last().unwrap().1[4..8], 6_u32.to_be_bytes());
+
+    // Two requests that wait for their content, and one that is REFUSED_STREAM.
+    let sent = [post(1), post(3), post(5)].concat();
+    let seen = frames(&server, &sent, |kind, _| kind == RST_STREAM);
+    assert_eq!(seen.last().unwrap().1, 7_u32.to_be_bytes());
+
+    run(async {
+        let mut client = Client::in_the_clear(&server).await;
+        let mut asked = request("GET", "/");
+        for (length, status) in [(2000, 200), (3000, 431)] {
+            let value = "x".repeat(length).parse().unwrap();
+            asked.headers_mut().insert("x-long", value);
+            let (answer, _) = client.ask(asked.clone(), true).await;
+            assert_eq!(answer.await.unwrap().status().as_u16(), status);
+        }
+    });
+    let server = Setup::new(WSGI)
+        .args(&["--http-protocols", "h2", "--http2-cleartext"])
+        .args(&["--http2-max-header-list-size", "0"])
+        .args(&["--limit-request-field_size", "0"])
+        .start();
+    run(async {
+        let mut client = Client::in_the_clear(&server).await;
+        let mut asked = request("GET", "/");
+        let value = "x".repeat(200_000).parse().unwrap();
+        asked.headers_mut().insert("x-long", value);
+        let (answer, _) = client.ask(asked, true).await;
+        assert_eq!(answer.await.unwrap().status().as_u16(), 200);
+    });
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::process::Command;
 
 use rustix::process::Signal;
+use rustls::CipherSuite;
 use support::tls::{Authority, asks, encrypted, tcp, unix};
 use support::{Setup, saying};
 use testkit::FreePort;
@@ -189,10 +190,6 @@ fn certificates_that_cannot_be_used_are_told_at_the_start_and_by_check_config() 
             &["--http-protocols", "h2,h4"],
             "Invalid value for http_protocols: 'h4'",
         ),
-        (
-            &["--http2-cleartext", "upgrade"],
-            "http2_cleartext (--http2-cleartext) \"upgrade\" is refused",
-        ),
     ] {
         for check in [&[][..], &["--check-config"]] {
             let (code, _, told) = Setup::new(APP)
@@ -255,4 +252,54 @@ fn curl_finds_nothing_amiss() {
     let told =
         String::from_utf8_lossy(&curl.stdout).into_owned() + &String::from_utf8_lossy(&curl.stderr);
     assert_eq!(told, "https HTTP/1.1 - 0 1\nhttps HTTP/1.1 - 0 0\n");
+}
+
+/// The suite that a client of these suites and the server agree on; none where they don't.
+fn agreed(
+    server: &support::Server,
+    authority: &Authority,
+    suites: &[CipherSuite],
+) -> Option<CipherSuite> {
+    let mut stream = encrypted(unix(server), authority.client_of(suites));
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n")
+        .ok()?;
+    let mut all = String::new();
+    stream.read_to_string(&mut all).ok()?;
+    assert!(all.contains("200 OK"), "{all}");
+    Some(stream.conn.negotiated_cipher_suite()?.suite())
+}
+
+#[test]
+fn ciphers_choose_among_the_suites_of_tls_1_2() {
+    let authority = Authority::new();
+    let pair = authority.signs("shop.test");
+    let small = CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256;
+    let large = CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384;
+    let newer = CipherSuite::TLS13_CHACHA20_POLY1305_SHA256;
+    let start = |ciphers: &str| {
+        Setup::new(APP)
+            .with_tls(&pair)
+            .args(&["--ciphers", ciphers])
+            .start()
+    };
+    let names = [
+        "ECDHE-ECDSA-AES128-GCM-SHA256",
+        "ECDHE-ECDSA-AES256-GCM-SHA384",
+    ];
+    let server = start(&format!("{}:DHE-RSA-AES256-SHA:{}", names[0], names[1]));
+    let told = format!("with TLS 1.2 {} are spoken", names.join(", "));
+    server.until_log(&told, 1);
+    let agreed = |server, suites: &[_]| agreed(server, &authority, suites);
+    // The server's order.
+    assert_eq!(agreed(&server, &[large, small]), Some(small));
+    assert_eq!(agreed(&server, &[newer]), Some(newer));
+
+    let server = start("AES256");
+    assert_eq!(agreed(&server, &[small, large]), Some(large));
+    assert_eq!(agreed(&server, &[small]), None);
+
+    let server = start("TLSv1");
+    server.until_log("names no suite of TLS 1.2 that is spoken here", 1);
+    assert_eq!(agreed(&server, &[small, large]), Some(small));
 }

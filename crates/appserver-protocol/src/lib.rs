@@ -25,6 +25,7 @@
 //! A reload starts at 1. with a new template beside the old one.
 #![forbid(unsafe_code)]
 
+pub mod ciphers;
 mod settings;
 pub mod tally;
 mod template;

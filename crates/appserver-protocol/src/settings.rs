@@ -203,6 +203,8 @@ pub struct WorkerSettings {
     pub ca_certs: Option<String>,
     /// Whether clients need one: 0 for no, 1 for a good one or none, 2 for yes.
     pub cert_reqs: u32,
+    /// Cipher suites of TLS 1.2, in OpenSSL's words: see [`ciphers`](crate::ciphers).
+    pub ciphers: Option<String>,
     /// `h1`, `h2`, the best first.
     #[serde(deserialize_with = "words")]
     pub http_protocols: Vec<String>,
@@ -324,6 +326,7 @@ impl Default for WorkerSettings {
             keyfile: None,
             ca_certs: None,
             cert_reqs: 0,
+            ciphers: None,
             http_protocols: owned(&["h1"]),
             http2_cleartext: "off".to_owned(),
             http2_max_concurrent_streams: 100,

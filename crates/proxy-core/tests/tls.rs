@@ -91,7 +91,7 @@ impl World {
             protocols: Protocols {
                 tls: Some(Tls::new(Arc::new(config))),
                 http2: Some(Arc::new(Settings::default())),
-                prior_knowledge: PriorKnowledge::Refused,
+                ..Protocols::default()
             },
             certificate,
         }

@@ -27,6 +27,7 @@ use crate::reception::METHODS;
 use crate::settings::Settings;
 use crate::start::EarlyHints;
 use crate::text;
+use crate::trailers::SendTrailers;
 
 /// Makes environs. One per application thread or behind a lock: it remembers.
 pub(crate) struct Environs {
@@ -178,6 +179,13 @@ impl Environs {
         if head.version == Version::Http2 {
             // gunicorn's; whoever sends a field "Version" does not get through with it.
             environ.set_item(intern!(py, "HTTP_VERSION"), intern!(py, "2"))?;
+            // Priorities have left the standard (RFC 9113 §5.3): these are what a stream has of which nothing is said.
+            environ.set_item(intern!(py, "gunicorn.http2.priority_weight"), 16)?;
+            environ.set_item(intern!(py, "gunicorn.http2.priority_depends_on"), 0)?;
+        }
+        if let Some(trailers) = &facts.trailers {
+            let send = Py::new(py, SendTrailers(trailers.clone()))?;
+            environ.set_item(intern!(py, "gunicorn.http2.send_trailers"), send)?;
         }
         Ok(environ)
     }
@@ -551,6 +559,7 @@ mod tests {
                     secure,
                     trusted: false,
                     script_told: false,
+                    trailers: None,
                     queued_us: std::sync::atomic::AtomicU64::new(0),
                 };
                 let environ = environs

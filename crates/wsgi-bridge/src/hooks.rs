@@ -11,6 +11,8 @@ use proxy_core::server::{Connection, Sent};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::trailers::Trailers;
+
 /// How much a line of the error log matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -124,6 +126,8 @@ pub struct Facts {
     /// For whoever measures how long the application was waited for, in microseconds; 0 until somebody writes it
     /// ([`Facts::note_queue_time`]).
     pub queued_us: AtomicU64,
+    /// What follows the content of the response, where the protocol is HTTP/2.
+    pub trailers: Option<Trailers>,
 }
 
 impl Facts {

@@ -53,12 +53,14 @@ mod spool;
 mod start;
 mod starter;
 mod text;
+mod trailers;
 
 pub use environ::{headers, percent_decoded};
 pub use gil::{attached, share_thread};
 pub use hooks::{Done, Facts, Finished, Hooks, Level, traceback};
 pub use service::{Record, WsgiService};
 pub use settings::{HeadSizes, HeaderMap, NotAPeer, Settings, Trusted, limits};
+pub use trailers::Trailers;
 
 /// What a bridge for another interface shares with this one: the rules about requests, the answers to those that break them, and
 /// Python's texts and bytes.

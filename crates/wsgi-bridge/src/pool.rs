@@ -352,6 +352,7 @@ mod tests {
             trusted: false,
             script_told: false,
             queued_us: Default::default(),
+            trailers: None,
         };
         let input = Collected {
             memory: [memory.clone()].into(),

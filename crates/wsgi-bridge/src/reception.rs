@@ -10,6 +10,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::Method;
 use http_body::{Frame, SizeHint};
+use http_wire::Version;
 use http_wire::head::RequestHead;
 use proxy_core::body::{Body, BodyError};
 use proxy_core::server::{Connection, Refusal, Response, Trouble};
@@ -51,6 +52,7 @@ pub fn receive(
         Err(objection) => (nothing, Some(objection)),
     };
     let facts = Facts {
+        trailers: (head.version == Version::Http2).then(Default::default),
         head,
         connection,
         received,

@@ -252,6 +252,10 @@ impl WsgiService {
             // Where it is the length of the body, the connection states it.
             append_length(promised, &mut head.fields);
         }
+        let body = match &record.facts.trailers {
+            Some(trailers) => trailers.follow(body),
+            None => body,
+        };
         let ending = Ending {
             server: self.core.settings.server,
             // What follows CONNECT is tunnel data, whatever was answered.

@@ -236,7 +236,8 @@ impl Resolved {
     ) -> Result<(), Fault> {
         self.worker_class()?;
         self.asgi_beside()?;
-        self.http2()?;
+        self.http2();
+        self.ciphers();
         self.uwsgi()?;
         for pair in self.list("raw_env") {
             if pair.split_once('=').is_none_or(|(name, _)| name.is_empty()) {
@@ -255,15 +256,9 @@ impl Resolved {
         Ok(())
     }
 
-    /// What only makes sense with HTTP/2, or only without.
-    fn http2(&mut self) -> Result<(), Fault> {
+    /// Notes what will never be spoken.
+    fn http2(&mut self) {
         let cleartext = self.text("http2_cleartext").unwrap_or("off");
-        if matches!(cleartext, "upgrade" | "both") {
-            return Err(Fault::new(format!(
-                "http2_cleartext (--http2-cleartext) \"{cleartext}\" is refused: an upgrade to h2c is not made (RFC 9113 has given it \
-                 up); use prior-knowledge, which proxies speak, or TLS"
-            )));
-        }
         let off = cleartext == "off";
         let named = self.list("http_protocols");
         let speaks = named
@@ -275,7 +270,23 @@ impl Resolved {
                     .to_owned(),
             );
         }
-        Ok(())
+    }
+
+    /// Notes what of a list of ciphers is spoken: not every suite of OpenSSL's is there.
+    fn ciphers(&mut self) {
+        let Some(list) = self.text("ciphers") else {
+            return;
+        };
+        let chosen = appserver_protocol::ciphers::chosen(list);
+        self.notes.push(match chosen.is_empty() {
+            true => format!(
+                "ciphers (--ciphers) \"{list}\" names no suite of TLS 1.2 that is spoken here; all of those are: ECDHE with AES-GCM or ChaCha20"
+            ),
+            false => format!(
+                "ciphers (--ciphers): with TLS 1.2 {} are spoken, and TLS 1.3 besides",
+                chosen.join(", ")
+            ),
+        });
     }
 
     /// What cannot be spoken by gateways that speak the uwsgi protocol.

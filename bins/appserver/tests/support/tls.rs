@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{CipherSuite, ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::{PATIENCE, Server, Setup};
 
@@ -50,17 +50,38 @@ impl Authority {
         }
     }
 
-    /// What a client that trusts this authority works with.
-    pub fn client(&self, own: Option<&Pair>, protocols: &[&str]) -> ClientConfig {
+    /// What a client works with that speaks only these suites, the best first.
+    pub fn client_of(&self, suites: &[CipherSuite]) -> ClientConfig {
+        let mut provider = rustls::crypto::ring::default_provider();
+        let known = provider.cipher_suites.clone();
+        let suite = |name| known.iter().find(|known| known.suite() == name).copied();
+        provider.cipher_suites = suites.iter().filter_map(|name| suite(*name)).collect();
+        let versions = match provider.cipher_suites[0].tls13() {
+            Some(_) => &[&rustls::version::TLS13],
+            None => &[&rustls::version::TLS12],
+        };
+        ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_root_certificates(self.roots())
+            .with_no_client_auth()
+    }
+
+    fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         roots
             .add(CertificateDer::from_pem_slice(self.pem().as_bytes()).unwrap())
             .unwrap();
+        roots
+    }
+
+    /// What a client that trusts this authority works with.
+    pub fn client(&self, own: Option<&Pair>, protocols: &[&str]) -> ClientConfig {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_root_certificates(roots);
+            .with_root_certificates(self.roots());
         let mut config = match own {
             None => builder.with_no_client_auth(),
             Some(pair) => builder

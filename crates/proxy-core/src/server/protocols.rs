@@ -6,7 +6,7 @@ use super::connection::Connection;
 use super::drain::Drain;
 use super::http1::{NEWCOMER_GRACE, serve_connection};
 #[cfg(feature = "http2")]
-use super::http2;
+use super::http2::{self, Upgrading};
 use super::service::{Service, Trouble};
 #[cfg(feature = "http2")]
 use super::tls::answer_plain;
@@ -25,6 +25,9 @@ pub struct Protocols {
     /// They may begin with HTTP/2 in the clear.
     #[cfg(feature = "http2")]
     pub prior_knowledge: PriorKnowledge,
+    /// Requests of HTTP/1.1 in the clear may ask for it: `Upgrade: h2c` (RFC 7540 §3.2).
+    #[cfg(feature = "http2")]
+    pub upgrade: bool,
 }
 
 /// Whether connections that are not encrypted may begin with the preface of HTTP/2 (RFC 9113 §3.3).
@@ -44,7 +47,8 @@ impl Protocols {
     /// Whether it is nothing but HTTP/1 in the clear: then [`serve_connection`] does, whose future is smaller.
     pub fn is_plain(&self) -> bool {
         #[cfg(feature = "http2")]
-        if self.http2.is_some() && self.prior_knowledge != PriorKnowledge::Refused {
+        if self.http2.is_some() && (self.prior_knowledge != PriorKnowledge::Refused || self.upgrade)
+        {
             return false;
         }
         self.tls.is_none()
@@ -70,6 +74,15 @@ impl Protocols {
                 Begun::Http2(socket, settings) => {
                     let served = http2::serve_http2(socket, connection, service, &drain, &settings);
                     Box::pin(served).await;
+                }
+                #[cfg(feature = "http2")]
+                Begun::Upgradable(socket, settings) => {
+                    let service = Arc::new(Upgrading {
+                        service,
+                        settings,
+                        drain: drain.clone(),
+                    });
+                    Box::pin(serve_connection(socket, connection, service, &drain)).await;
                 }
             }
         }
@@ -99,6 +112,9 @@ impl Protocols {
         if let Some(settings) = &self.http2 {
             match self.begins_with_http2(&socket).await {
                 Some(true) => return Begun::Http2(socket, settings.clone()),
+                Some(false) if self.upgrade && !socket.is_encrypted() => {
+                    return Begun::Upgradable(socket, settings.clone());
+                }
                 Some(false) => {}
                 None => {
                     service.trouble(connection, &no_preface());
@@ -189,6 +205,9 @@ enum Begun {
     Http1(Socket),
     #[cfg(feature = "http2")]
     Http2(Socket, Arc<http2::Settings>),
+    /// With HTTP/1, whose requests may ask for HTTP/2.
+    #[cfg(feature = "http2")]
+    Upgradable(Socket, Arc<http2::Settings>),
 }
 
 fn trouble(error: &HandshakeError) -> Trouble {

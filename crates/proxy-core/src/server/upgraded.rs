@@ -32,6 +32,15 @@ enum Inner {
 }
 
 impl Wire {
+    /// The socket, where it is one.
+    #[cfg(feature = "http2")]
+    pub(super) fn into_socket(self) -> Option<Arc<Socket>> {
+        match self.0 {
+            Inner::Socket(socket) => Some(socket),
+            Inner::Stream(_) => None,
+        }
+    }
+
     /// Reads into the free capacity of `buf` (which must have some) and says how much came; 0 is the end.
     pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut Vec<u8>) -> Poll<io::Result<usize>> {
         match &self.0 {

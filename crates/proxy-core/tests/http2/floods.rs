@@ -2,19 +2,19 @@
 
 use super::*;
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
+pub const DATA: u8 = 0;
+pub const HEADERS: u8 = 1;
 const PRIORITY: u8 = 2;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
+pub const RST_STREAM: u8 = 3;
+pub const SETTINGS: u8 = 4;
 const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
+pub const GOAWAY: u8 = 7;
+pub const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub const END_STREAM: u8 = 1;
+pub const END_HEADERS: u8 = 4;
 
-fn frame(kind: u8, flags: u8, stream: u32, content: &[u8]) -> Vec<u8> {
+pub fn frame(kind: u8, flags: u8, stream: u32, content: &[u8]) -> Vec<u8> {
     let mut frame = (content.len() as u32).to_be_bytes()[1..].to_vec();
     frame.extend([kind, flags]);
     frame.extend(stream.to_be_bytes());
@@ -23,7 +23,7 @@ fn frame(kind: u8, flags: u8, stream: u32, content: &[u8]) -> Vec<u8> {
 }
 
 /// A head in HPACK: GET https://a/ by the static table and one literal.
-const HEAD: &[u8] = &[0x82, 0x87, 0x84, 0x41, 0x01, b'a'];
+pub const HEAD: &[u8] = &[0x82, 0x87, 0x84, 0x41, 0x01, b'a'];
 
 /// The connection's end as the client sees it: the reason of GOAWAY, if one came.
 async fn end_of(mut stream: UnixStream) -> Option<u32> {
@@ -47,7 +47,7 @@ async fn end_of(mut stream: UnixStream) -> Option<u32> {
 const PROTOCOL_ERROR: u32 = 1;
 const ENHANCE_YOUR_CALM: u32 = 11;
 
-fn preface() -> Vec<u8> {
+pub fn preface() -> Vec<u8> {
     let mut all = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     all.extend(frame(SETTINGS, 0, 0, &[]));
     all
@@ -337,7 +337,7 @@ async fn any_bytes_at_all_do_no_harm() {
 }
 
 /// The next frame that is not about the connection's windows and settings: kind, stream and content.
-async fn next(stream: &mut UnixStream) -> Option<(u8, u8, Vec<u8>)> {
+pub async fn next(stream: &mut UnixStream) -> Option<(u8, u8, Vec<u8>)> {
     loop {
         let mut head = [0; 9];
         stream.read_exact(&mut head).await.ok()?;

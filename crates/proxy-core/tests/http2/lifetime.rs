@@ -1,5 +1,6 @@
 //! How connections end: idle, drained, slow, broken off.
 
+use super::floods::{DATA, END_HEADERS, END_STREAM, GOAWAY, HEAD, HEADERS, frame, next, preface};
 use super::*;
 
 #[tokio::test]
@@ -137,4 +138,31 @@ async fn a_client_that_goes_away_ends_everything() {
     drop((answer, client.requests));
     client.task.await.unwrap();
     assert!(service.sent().is_empty());
+}
+
+#[tokio::test]
+async fn the_last_response_goes_before_the_goodbye() {
+    let one = Limits {
+        keep_alive_requests: 1,
+        ..limits()
+    };
+    for (limits, closes) in [(limits(), true), (one, false)] {
+        let service = Scripted::new(limits, move |_: Request| async move {
+            let mut response = text(StatusCode::OK, "x".repeat(30_000));
+            response.ending.keep_alive = !closes;
+            response
+        });
+        let mut line = Line::open(&service, &Settings::default());
+        let request = frame(HEADERS, END_HEADERS | END_STREAM, 1, HEAD);
+        let asked = [preface(), request].concat();
+        line.stream.write_all(&asked).await.unwrap();
+        let mut kinds = Vec::new();
+        while let Some((kind, ..)) = next(&mut line.stream).await {
+            kinds.push(kind);
+            if kind == GOAWAY {
+                break;
+            }
+        }
+        assert_eq!(kinds, [HEADERS, DATA, DATA, GOAWAY]);
+    }
 }

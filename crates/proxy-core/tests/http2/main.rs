@@ -7,6 +7,7 @@ mod fairness;
 mod floods;
 mod lifetime;
 mod requests;
+mod upgrades;
 mod websockets;
 
 use std::future::poll_fn;

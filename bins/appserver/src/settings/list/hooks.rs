@@ -72,6 +72,6 @@ pub(super) const HOOKS: Section = Section {
             Preset::Nothing,
             "ssl_context(config, default_factory): gives Python's SSLContext.",
         )
-        .refused("connections are not made by Python's ssl module; certfile, keyfile, ca_certs and cert_reqs say what TLS needs"),
+        .refused("connections are not made by Python's ssl module; certfile, keyfile, ca_certs, cert_reqs and ciphers say what TLS needs, and only 1.2 and 1.3 are spoken"),
     ],
 };

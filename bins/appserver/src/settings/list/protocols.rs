@@ -45,7 +45,7 @@ pub(super) const TLS: Section = Section {
             Preset::Number(2),
             "The version of TLS; without effect in gunicorn since version 21.",
         )
-        .warned("ssl_version has no effect, in gunicorn neither; leave it out"),
+        .warned("option `ssl_version` is deprecated and it is ignored, as gunicorn does; TLS 1.2 and 1.3 are spoken: leave it out"),
         number(
             "cert_reqs",
             &["--cert-reqs"],
@@ -78,9 +78,10 @@ pub(super) const TLS: Section = Section {
             "CIPHERS",
             Kind::Text,
             Preset::Nothing,
-            "OpenSSL's list of ciphers.",
-        )
-        .warned("ciphers has no effect: only ciphers that are considered safe are spoken (TLS 1.3, and ECDHE with AES-GCM or ChaCha20)"),
+            "The cipher suites of TLS 1.2, the best first, as OpenSSL's list: names, groups, +, -, ! and @STRENGTH. ECDHE with AES-GCM or \
+             ChaCha20 is what there is; without this, and where it names none of these, all of them are spoken, and the client's order \
+             counts. TLS 1.3 is spoken besides.",
+        ),
     ],
 };
 
@@ -102,8 +103,9 @@ pub(super) const HTTP2: Section = Section {
             "MODE",
             Kind::OptionalChoice(&["prior-knowledge", "off", "upgrade", "both"]),
             Preset::Text("off"),
-            "HTTP/2 without TLS, for peers in forwarded_allow_ips and on unix sockets: prior-knowledge takes connections that begin with \
-             the preface of HTTP/2 and refuses others with 400. upgrade and both are refused: RFC 9113 has given up the upgrade.",
+            "HTTP/2 without TLS, for peers in forwarded_allow_ips and on unix sockets; others are served HTTP/1. prior-knowledge takes \
+             connections that begin with the preface of HTTP/2 and refuses others with 400; upgrade takes requests of HTTP/1.1 that ask \
+             for it (Upgrade: h2c, RFC 7540), with content of up to 64 KiB; both takes either.",
         ),
         number(
             "http2_max_concurrent_streams",

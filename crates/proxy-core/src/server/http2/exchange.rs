@@ -12,6 +12,7 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::{Method, StatusCode};
 use http_wire::Known;
+use http_wire::head::HeadLimits;
 
 use super::Line;
 use super::duplex::Duplex;
@@ -20,6 +21,7 @@ use super::incoming::Incoming;
 use super::pace;
 use super::response::{self, Asked};
 use super::send;
+use super::upgrade::{self, First};
 use crate::body::Body;
 use crate::server::connection::Connection;
 use crate::server::content::Content;
@@ -32,41 +34,51 @@ pub(super) struct Stream {
     pub respond: SendResponse<Bytes>,
     /// The number of the request on its connection.
     pub ordinal: u64,
+    /// The request itself, where it came by HTTP/1; the stream has nothing of it then.
+    pub first: Option<Box<First>>,
 }
 
 /// Answers a request.
 pub(super) async fn exchange<S: Service>(line: Arc<Line<S>>, stream: Stream) {
-    let received = Instant::now();
     let Stream {
         request,
         mut respond,
         ordinal,
+        first,
     } = stream;
+    let received = (first.as_ref()).map_or_else(Instant::now, |first| first.received);
     if poll_fn(|cx| Poll::Ready(respond.poll_reset(cx).is_ready())).await {
         // Given up before its turn came.
         return;
     }
     let (parts, content) = request.into_parts();
-    let Heard {
-        head,
-        kind,
-        bytes: head_bytes,
-    } = match head::read(&parts, &line.limits.head) {
-        Ok(heard) => heard,
+    let asked = match first {
+        Some(first) => Ok(Understood::before(*first)),
+        None => Understood::now(&parts, &line.limits.head),
+    };
+    let Understood {
+        heard: Heard {
+            head,
+            kind,
+            bytes: head_bytes,
+        },
+        claims_https,
+        came,
+    } = match asked {
+        Ok(asked) => asked,
         Err(refused) => {
             let bytes = head::size(&parts);
             return refuse(&line, respond, *refused, (content, bytes)).await;
         }
     };
-    let claims_https = parts
-        .uri
-        .scheme()
-        .map(|scheme| *scheme == http::uri::Scheme::HTTPS);
     let connection = Arc::new(line.connection.of_stream(claims_https));
     connection.begin(ordinal, true);
     let content_bytes = Arc::new(AtomicU64::new(0));
     let mut pipe = None;
-    let content = if kind == Kind::WebSocket {
+    let content = if let Some(came) = came {
+        content_bytes.store(came.len() as u64, Ordering::Relaxed);
+        upgrade::content(came)
+    } else if kind == Kind::WebSocket {
         pipe = Some(content);
         Content::empty()
     } else if content.is_end_stream() {
@@ -96,16 +108,9 @@ pub(super) async fn exchange<S: Service>(line: Arc<Line<S>>, stream: Stream) {
     };
     connection.responding();
     forward_interim(&connection, &mut respond);
-    let closes =
-        !response.ending.keep_alive || response.fields.contains_token(Known::Connection, "close");
-    if closes
-        && method != Method::CONNECT
-        && !response.status.is_client_error()
-        && !response.status.is_server_error()
-    {
-        // What closes a connection of HTTP/1 lets this one come to its end.
-        line.close();
-    }
+    // What closes a connection of HTTP/1 lets this one come to its end.
+    let closes = method != Method::CONNECT
+        && (ordinal >= line.limits.keep_alive_requests || asks_for_the_end(&response));
     let asked = Asked {
         method: &method,
         websocket: kind == Kind::WebSocket,
@@ -136,6 +141,49 @@ pub(super) async fn exchange<S: Service>(line: Arc<Line<S>>, stream: Stream) {
         ..sent
     };
     line.service.sent(record, &sent);
+    if closes {
+        // Some clients take GOAWAY for the end of everything: the response goes first, as far as it can.
+        pace::step_aside().await;
+        line.close();
+    }
+}
+
+/// Whether a response that tells of no fault asks for the end of the connection.
+fn asks_for_the_end(response: &Response) -> bool {
+    let Response { status, fields, .. } = response;
+    let closes = !response.ending.keep_alive || fields.contains_token(Known::Connection, "close");
+    closes && !status.is_client_error() && !status.is_server_error()
+}
+
+/// A request whose head was understood.
+struct Understood {
+    heard: Heard,
+    claims_https: Option<bool>,
+    /// All of its content, where that came with it by HTTP/1.
+    came: Option<Bytes>,
+}
+
+impl Understood {
+    fn now(parts: &http::request::Parts, limits: &HeadLimits) -> Result<Self, Box<Refused>> {
+        let scheme = parts.uri.scheme();
+        Ok(Self {
+            heard: head::read(parts, limits)?,
+            claims_https: scheme.map(|scheme| *scheme == http::uri::Scheme::HTTPS),
+            came: None,
+        })
+    }
+
+    fn before(first: First) -> Self {
+        Self {
+            heard: Heard {
+                head: first.head,
+                kind: Kind::Plain,
+                bytes: first.head_bytes,
+            },
+            claims_https: None,
+            came: Some(first.content),
+        }
+    }
 }
 
 /// Asks the service; `None` when the client has given the request up meanwhile.

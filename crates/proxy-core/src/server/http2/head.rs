@@ -8,7 +8,7 @@ use http::Method;
 use http::header::{COOKIE, HOST};
 use http::request::Parts;
 use http_wire::Version;
-use http_wire::head::{HeadLimits, RequestError, RequestHead, RequestParser};
+use http_wire::head::{HeadLimits, RequestError, RequestHead, RequestParser, SectionError};
 
 use crate::server::heads;
 use crate::server::service::Refusal;
@@ -77,7 +77,17 @@ fn translate(
         Some(_) => return Err(RequestError::TargetForm),
     };
     let text = as_text(parts, kind)?;
-    let used = RequestParser::new(limits.clone()).parse(&text, head)?;
+    let mut own = limits.clone();
+    // The authority is no field here.
+    own.fields += usize::from(parts.uri.authority().is_some());
+    let parsed = RequestParser::new(own).parse(&text, head);
+    let used = parsed.map_err(|error| match error {
+        RequestError::Section(SectionError::TooManyFields { .. }) => {
+            let limit = limits.fields;
+            SectionError::TooManyFields { limit }.into()
+        }
+        other => other,
+    })?;
     if used != Some(text.len()) {
         // Not all of it: something in it ended the head.
         return Err(RequestError::Line);
@@ -218,6 +228,7 @@ mod tests {
             .iter()
             .map(|(name, value)| (name.as_str(), *value))
             .collect();
+        assert!(heard("GET", "https://a.test/", &many[..100]).is_ok());
         let refused = heard("GET", "https://a.test/", &many).expect_err("too many");
         assert_eq!(
             refused.status(),

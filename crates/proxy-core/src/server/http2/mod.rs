@@ -17,10 +17,12 @@ mod exchange;
 mod head;
 mod incoming;
 mod meter;
+mod opening;
 mod pace;
 mod response;
 mod send;
 mod settings;
+mod upgrade;
 mod way;
 
 use std::future::{Future, poll_fn};
@@ -43,12 +45,15 @@ use crate::buffers;
 use crate::socket::Socket;
 use crate::timers;
 use exchange::Stream;
+use opening::Opening;
 use pace::Pace;
+use upgrade::First;
 use way::{Watch, Way, Wrong};
 
 pub use duplex::Duplex;
 pub(super) use incoming::Incoming;
 pub use settings::Settings;
+pub(super) use upgrade::Upgrading;
 
 /// The preface of a connection (RFC 9113 §3.4).
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -65,9 +70,34 @@ pub fn serve_http2<S: Service>(
     drain: &Drain,
     settings: &Settings,
 ) -> impl Future<Output = ()> + Send + use<S> {
+    let way = Way::new(Arc::new(socket));
+    serve(way, None, connection, service, drain, settings)
+}
+
+/// Serves a connection of HTTP/1 that goes on with HTTP/2: what came of that already, what its first request said of settings, and
+/// that request.
+fn serve_upgraded<S: Service>(
+    socket: Arc<Socket>,
+    (ahead, wish, first): (Bytes, Bytes, Box<First>),
+    connection: Arc<Connection>,
+    service: Arc<S>,
+    drain: &Drain,
+    settings: &Settings,
+) -> impl Future<Output = ()> + Send + use<S> {
+    let way = Way::upgraded(socket, ahead, Opening::new(wish));
+    serve(way, Some(first), connection, service, drain, settings)
+}
+
+fn serve<S: Service>(
+    (way, watch): (Way, Arc<Watch>),
+    first: Option<Box<First>>,
+    connection: Arc<Connection>,
+    service: Arc<S>,
+    drain: &Drain,
+    settings: &Settings,
+) -> impl Future<Output = ()> + Send + use<S> {
     let limits = service.limits(&connection);
-    let socket = Arc::new(socket);
-    let (way, watch) = Way::new(socket.clone());
+    let socket = way.socket();
     let handshake = settings.builder().handshake::<Way, Bytes>(way);
     let span = settings.preface_timeout.unwrap_or(limits.head_timeout);
     let line = Arc::new(Line {
@@ -86,7 +116,7 @@ pub fn serve_http2<S: Service>(
             () = begun.begun() => timers::timeout(NEWCOMER_GRACE, limited).await.unwrap_or_else(Err),
         };
         let mut driver = match shaken {
-            Ok(Ok(h2)) => Driver::new(h2, line, watch, drain),
+            Ok(Ok(h2)) => Driver::new(h2, first, line, watch, drain),
             Ok(Err(error)) => return line.trouble(&error),
             Err(_) => return line.tell("HTTP/2 did not begin in time".to_owned(), true),
         };
@@ -152,6 +182,8 @@ struct Driver<S: Service> {
     line: Arc<Line<S>>,
     watch: Arc<Watch>,
     drain: drain::Watch,
+    /// The request that stream 1 was opened for, where it came by HTTP/1.
+    first: Option<Box<First>>,
     /// Requests so far.
     ordinal: u64,
     /// Since when there has been no request.
@@ -169,6 +201,7 @@ struct Driver<S: Service> {
 impl<S: Service> Driver<S> {
     fn new(
         h2: h2::server::Connection<Way, Bytes>,
+        first: Option<Box<First>>,
         line: Arc<Line<S>>,
         watch: Arc<Watch>,
         drain: drain::Watch,
@@ -179,7 +212,8 @@ impl<S: Service> Driver<S> {
             line,
             watch,
             drain,
-            ordinal: 0,
+            ordinal: first.as_ref().map_or(0, |first| first.ordinal - 1),
+            first,
             idle: Instant::now(),
             closing: None,
             cut: None,
@@ -236,13 +270,11 @@ impl<S: Service> Driver<S> {
         respond: h2::server::SendResponse<Bytes>,
     ) {
         self.ordinal += 1;
-        if self.ordinal >= self.line.limits.keep_alive_requests {
-            self.line.close();
-        }
         let stream = Stream {
             request,
             respond,
             ordinal: self.ordinal,
+            first: self.first.take(),
         };
         let line = self.line.clone();
         self.exchanges.push(Box::pin(async move {

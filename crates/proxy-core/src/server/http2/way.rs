@@ -7,15 +7,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::meter::Meter;
+use super::opening::Opening;
 use crate::socket::Socket;
 
 /// See the module.
 pub(super) struct Way {
     socket: Arc<Socket>,
     watch: Arc<Watch>,
+    /// Came before, and is read first.
+    ahead: Bytes,
+    /// The connection began with HTTP/1, and the client's first bytes are still to come.
+    opening: Option<Box<Opening>>,
+    /// What is read instead of those.
+    opened: Bytes,
 }
 
 /// What is seen of a connection from outside.
@@ -60,8 +68,56 @@ impl Way {
         let way = Self {
             socket,
             watch: watch.clone(),
+            ahead: Bytes::new(),
+            opening: None,
+            opened: Bytes::new(),
         };
         (way, watch)
+    }
+
+    /// The same for a connection that began with HTTP/1, of which `ahead` has come.
+    pub fn upgraded(socket: Arc<Socket>, ahead: Bytes, opening: Opening) -> (Self, Arc<Watch>) {
+        let (mut way, watch) = Self::new(socket);
+        way.ahead = ahead;
+        way.opening = Some(Box::new(opening));
+        (way, watch)
+    }
+
+    /// What carries it.
+    pub fn socket(&self) -> Arc<Socket> {
+        self.socket.clone()
+    }
+
+    /// Reads what the client sent, and looks at it.
+    fn poll_heard(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        let read = if self.ahead.is_empty() {
+            ready!(self.socket.poll_read_slice(cx, buf))?
+        } else {
+            let now = self.ahead.len().min(buf.len());
+            self.ahead.copy_to_slice(&mut buf[..now]);
+            now
+        };
+        self.watch.received(&buf[..read]);
+        Poll::Ready(Ok(read))
+    }
+
+    /// Reads until the client has opened the connection; false at its end.
+    fn poll_opened(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        while let Some(opening) = &self.opening {
+            let mut bytes = [0; 512];
+            let wanted = opening.wanted().min(bytes.len());
+            let read = ready!(self.poll_heard(cx, &mut bytes[..wanted]))?;
+            if read == 0 {
+                return Poll::Ready(Ok(false));
+            }
+            let opened =
+                (self.opening.as_mut()).and_then(|opening| opening.receive(&bytes[..read]));
+            if let Some(opened) = opened {
+                self.opened = opened;
+                self.opening = None;
+            }
+        }
+        Poll::Ready(Ok(true))
     }
 
     /// Notes whether something could be written.
@@ -122,14 +178,20 @@ impl AsyncRead for Way {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let before = buf.filled().len();
         if this.watch.seen().flooded {
             // Whoever drives the connection looks for that next, and ends it.
             return Poll::Pending;
         }
-        let read = ready!(this.socket.poll_read_slice(cx, buf.initialize_unfilled()))?;
+        if !ready!(this.poll_opened(cx))? {
+            return Poll::Ready(Ok(()));
+        }
+        if !this.opened.is_empty() {
+            let now = this.opened.len().min(buf.remaining());
+            buf.put_slice(&this.opened.split_to(now));
+            return Poll::Ready(Ok(()));
+        }
+        let read = ready!(this.poll_heard(cx, buf.initialize_unfilled()))?;
         buf.advance(read);
-        this.watch.received(&buf.filled()[before..]);
         Poll::Ready(Ok(()))
     }
 }

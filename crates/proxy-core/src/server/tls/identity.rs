@@ -4,11 +4,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::crypto::ring::cipher_suite;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{ProtocolVersion, RootCertStore, ServerConfig, SupportedCipherSuite};
 
 use super::Tls;
 
@@ -25,7 +26,38 @@ pub struct Identity<'a> {
     pub client_auth: ClientAuth,
     /// Protocols for ALPN, the best first. Without any, the client's wishes are passed over and nothing is agreed on.
     pub protocols: &'a [&'a [u8]],
+    /// Cipher suites of TLS 1.2, the best first, by OpenSSL's names: the server's order counts then. Without any that is known, all of
+    /// them, in the client's order. TLS 1.3 has its own.
+    pub suites: &'a [&'a str],
 }
+
+/// The suites of TLS 1.2, with OpenSSL's names.
+const SUITES: &[(&str, SupportedCipherSuite)] = &[
+    (
+        "ECDHE-ECDSA-AES256-GCM-SHA384",
+        cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    ),
+    (
+        "ECDHE-RSA-AES256-GCM-SHA384",
+        cipher_suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    ),
+    (
+        "ECDHE-ECDSA-CHACHA20-POLY1305",
+        cipher_suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    ),
+    (
+        "ECDHE-RSA-CHACHA20-POLY1305",
+        cipher_suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+    ),
+    (
+        "ECDHE-ECDSA-AES128-GCM-SHA256",
+        cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    ),
+    (
+        "ECDHE-RSA-AES128-GCM-SHA256",
+        cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    ),
+];
 
 /// Whether clients need a certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,7 +109,15 @@ impl Identity<'_> {
     /// # Errors
     /// The first fault, with its file.
     pub fn read(&self) -> Result<Tls, IdentityFault> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut provider = rustls::crypto::ring::default_provider();
+        let chosen = self.chosen();
+        let in_order = !chosen.is_empty();
+        if in_order {
+            (provider.cipher_suites)
+                .retain(|suite| suite.version().version != ProtocolVersion::TLSv1_2);
+            provider.cipher_suites.extend(chosen);
+        }
+        let provider = Arc::new(provider);
         let certificates = certificates(File::Certificate, self.certificate)?;
         let key = key(self.key)?;
         let builder = ServerConfig::builder_with_provider(provider.clone())
@@ -90,6 +130,7 @@ impl Identity<'_> {
         let mut config = builder
             .with_single_cert(certificates, key)
             .map_err(|error| self.misfit(&error))?;
+        config.ignore_client_order = in_order;
         config.alpn_protocols = (self.protocols.iter())
             .map(|protocol| protocol.to_vec())
             .collect();
@@ -98,6 +139,14 @@ impl Identity<'_> {
             config.ticketer = ticketer;
         }
         Ok(Tls::new(Arc::new(config)))
+    }
+
+    /// The suites of TLS 1.2 that are named and known.
+    fn chosen(&self) -> Vec<SupportedCipherSuite> {
+        let known = |name: &&str| SUITES.iter().find(|(known, _)| known == name);
+        (self.suites.iter().filter_map(known))
+            .map(|(_, suite)| *suite)
+            .collect()
     }
 
     fn verifier(
@@ -256,6 +305,7 @@ mod tests {
                 client_authorities: authorities.as_deref(),
                 client_auth: auth,
                 protocols: &[b"http/1.1"],
+                suites: &[],
             }
             .read()
         }
