@@ -11,7 +11,7 @@ complete -c appserver -l reuse-port -d 'Let other servers listen on the same add
 complete -c appserver -s w -l workers -x -d 'The number of worker processes'
 complete -c appserver -s k -l worker-class -x -a 'sync gthread' -d 'The kind of worker: sync, gthread or asgi'
 complete -c appserver -l threads -x -d 'The number of threads in each worker that run the application'
-complete -c appserver -l worker-connections -x -d 'The most connections that are open in a worker with several threads, or an ASGI worker'
+complete -c appserver -l worker-connections -x -d 'The most connections that are open in a worker with several threads; more wait until another ends'
 complete -c appserver -l max-requests -x -d 'The requests after which a worker is replaced; 0 for never'
 complete -c appserver -l max-requests-jitter -x -d 'Up to so many requests are added to max_requests, by chance, so that not all workers are replaced together'
 complete -c appserver -l worker-max-rss -x -d 'The resident memory with which a worker is replaced, in bytes or with k, m or g (512m); 0 for any'

@@ -14,6 +14,7 @@ use wsgi_bridge::{Done, Facts, Finished, Hooks, Level};
 use crate::access::{AccessLog, Format};
 use crate::peers::Peers;
 use crate::reports::{Reports, reports};
+use crate::room::Room;
 
 /// Longest note about a running request.
 const NOTE: usize = supervisor::board::NOTE_MAX;
@@ -22,6 +23,7 @@ const NOTE: usize = supervisor::board::NOTE_MAX;
 pub(crate) struct WorkerHooks {
     board: Arc<Board>,
     peers: Arc<Peers>,
+    room: Option<Arc<Room>>,
     access: Option<Arc<AccessLog>>,
     /// `viaduct_worker.template`.
     python: Py<PyModule>,
@@ -38,6 +40,7 @@ impl WorkerHooks {
     pub fn new(
         board: Arc<Board>,
         peers: Arc<Peers>,
+        room: Option<Arc<Room>>,
         access: Option<Arc<AccessLog>>,
         python: &Bound<'_, PyModule>,
         counts: bool,
@@ -52,6 +55,7 @@ impl WorkerHooks {
             // Python makes these lines itself then.
             access: access.filter(|_| requests),
             peers,
+            room,
             python: python.clone().unbind(),
             python_errors: !errors,
             python_requests: !requests,
@@ -122,7 +126,7 @@ impl Hooks for WorkerHooks {
     }
 
     fn keeps_connection(&self) -> bool {
-        !self.peers.has_too_many()
+        !self.peers.has_too_many() && !self.room.as_ref().is_some_and(|room| room.is_short())
     }
 
     fn surrounds(&self) -> bool {

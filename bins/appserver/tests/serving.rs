@@ -212,6 +212,30 @@ fn threads_and_workers_show_in_the_environ() {
 }
 
 #[test]
+fn idle_connections_leave_room_for_as_many_new_ones_as_there_are_threads() {
+    let server = Setup::new(&saying("hello"))
+        .args(&["--threads", "2", "--worker-connections", "3"])
+        .args(&["--keep-alive", "60"])
+        .start();
+    let kept =
+        |answer: &testkit::http::Response| answer.field("Connection").as_deref() != Some("close");
+    let mut one = server.client();
+    // The connection that found out whether it answers may not be gone yet.
+    server.until("a connection is kept", || {
+        let answer = one.get("/").unwrap();
+        if !kept(&answer) {
+            one = server.client();
+        }
+        kept(&answer).then_some(())
+    });
+    assert!(!kept(&server.client().get("/").unwrap()));
+    drop(one);
+    server.until("their places are free", || {
+        kept(&server.client().get("/").unwrap()).then_some(())
+    });
+}
+
+#[test]
 fn access_lines_have_the_form_that_was_asked_for() {
     let server = Setup::new(&saying("hello"))
         .args(&[
@@ -299,8 +323,7 @@ def on_exit(server): note('on_exit')
 #[test]
 fn workers_run_as_another_user_who_owns_socket_and_logs() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED: only root can become another user");
-        return;
+        return testkit::nothing_checked("only root can become another user");
     }
     let setup = Setup::new(EVAL_APP);
     // The folder of the application must be open to that user.
@@ -324,6 +347,76 @@ fn workers_run_as_another_user_who_owns_socket_and_logs() {
         let found = std::fs::metadata(server.prefix.join(name)).unwrap();
         use std::os::unix::fs::MetadataExt;
         assert_eq!((found.uid(), found.gid()), (54321, 54322), "{name}");
+    }
+}
+
+#[test]
+fn initgroups_gives_workers_the_groups_of_their_user() {
+    if !rustix::process::geteuid().is_root() {
+        return testkit::nothing_checked("only root can become another user");
+    }
+    // Which groups "nobody" is in is the machine's affair; here it is in two more.
+    let file = "
+import os
+def post_fork(server, worker):
+    def initgroups(name, group):
+        assert name == 'nobody', name
+        os.setgroups([group, 54323, 54324])
+    os.initgroups = initgroups
+";
+    for (arguments, groups) in [
+        (&[][..], "[54322]"),
+        (&["--initgroups"], "[54322, 54323, 54324]"),
+    ] {
+        let server = Setup::new(EVAL_APP)
+            .file("gunicorn.conf.py", file)
+            .args(&["--user", "nobody", "--group", "54322"])
+            .args(arguments)
+            .start_when("/?1");
+        assert_eq!(server.text("/?os.getgroups()"), groups);
+    }
+}
+
+#[test]
+fn servers_share_an_address_where_both_are_told_to() {
+    let port = FreePort::find().unwrap();
+    let address = port.address().to_string();
+    let start = |arguments: &[&str]| {
+        Setup::new(PID_APP)
+            .args(&["--bind", &address])
+            .args(arguments)
+    };
+    let one = start(&["--reuse-port"]).start();
+    let two = start(&["--reuse-port"]).start();
+    // Which of them answers is the kernel's choice.
+    let asked = || get_from(&Address::Tcp(port.address()), "/").unwrap().text();
+    for server in [&one, &two] {
+        let own = server.text("/");
+        server.until("its turn", || (asked() == own).then_some(()));
+    }
+}
+
+#[test]
+fn a_daemon_keeps_what_the_shell_redirected_where_it_is_told_to() {
+    const PRINTING_APP: &str = "
+def application(environ, start_response):
+    print('from the application', flush=True)
+    start_response('200 OK', [])
+    return [b'ok']
+";
+    for (arguments, keeps) in [(&[][..], false), (&["-R"], true)] {
+        let setup = Setup::new(PRINTING_APP)
+            .args(&["--daemon", "--pid", "app.pid", "--log-file", "e.log"])
+            .args(arguments);
+        let mut server = setup.spawn();
+        assert_eq!(server.wait(), 0, "{}", server.log());
+        let pid = server.read("app.pid").trim().parse().unwrap();
+        let daemon = rustix::process::Pid::from_raw(pid).unwrap();
+        assert_eq!(server.text("/"), "ok");
+        let printed = server.read("stdout.log").contains("from the application");
+        assert_eq!(printed, keeps);
+        support::kill(daemon, rustix::process::Signal::TERM);
+        server.until("the end", || (!support::is_alive(daemon)).then_some(()));
     }
 }
 
@@ -366,8 +459,7 @@ fn as_pid_1_it_obeys_and_collects_orphans() {
         .args(["--pid", "--fork", "--mount-proc", "true"])
         .status();
     if !may.is_ok_and(|status| status.success()) {
-        eprintln!("SKIPPED: unshare --pid --mount-proc is not permitted here");
-        return;
+        return testkit::nothing_checked("unshare --pid --mount-proc is not permitted");
     }
     let setup = Setup::new(EVAL_APP);
     let mut command = setup.command("unshare");

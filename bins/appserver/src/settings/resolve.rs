@@ -236,6 +236,7 @@ impl Resolved {
     ) -> Result<(), Fault> {
         self.worker_class()?;
         self.asgi_beside()?;
+        self.connections();
         self.http2()?;
         self.uwsgi()?;
         for pair in self.list("raw_env") {
@@ -371,6 +372,11 @@ impl Resolved {
         }
     }
 
+    /// Whether anybody said what it is to be.
+    pub(super) fn is_written(&self, name: &str) -> bool {
+        self.origins.contains_key(name)
+    }
+
     /// Where a setting was written, for the beginning of a message; nothing where it was not.
     fn origin(&self, name: &str) -> String {
         self.origins
@@ -395,7 +401,7 @@ impl Resolved {
         Some(origin)
     }
 
-    fn set(&mut self, name: &str, value: impl Into<Value>) {
+    pub(super) fn set(&mut self, name: &str, value: impl Into<Value>) {
         self.settings.0.insert(name.to_owned(), value.into());
     }
 
