@@ -45,7 +45,7 @@ complete -c appserver -l initgroups -d 'Workers get the supplementary groups of 
 complete -c appserver -s m -l umask -x -d 'The file mode mask of unix sockets and of workers; octal with a leading 0'
 complete -c appserver -l preload -d 'Import the application once, before workers are forked: they share its memory and start at once'
 complete -c appserver -l no-sendfile -d 'Do not send files with sendfile(2)'
-complete -c appserver -s n -l name -x -d 'The name of the template and the workers in the process list, where the setproctitle package is installed'
+complete -c appserver -s n -l name -x -d 'The name in the process list: "gunicorn: master [NAME]", "gunicorn: template [NAME]" (the Python process that workers are forked from) and "gunicorn: worker [NAME]"'
 complete -c appserver -l access-logfile -r -F -d 'The file for a line per request; - is standard output'
 complete -c appserver -l access-logformat -x -d 'The form of these lines'
 complete -c appserver -l error-logfile -l log-file -r -F -d 'The file for everything else; - is standard error'

@@ -3,6 +3,8 @@
 import os
 import sys
 
+from viaduct_worker import native
+
 class Config:
     """All settings by name, and hooks as functions."""
 
@@ -171,13 +173,27 @@ class Response:
         self.chunked = self.response_length is None
 
 
-def set_title(title):
-    """Names the process, where the setproctitle package is installed (gunicorn needs it too)."""
+def titles(proc_name):
+    """Are processes to have titles? With setproctitle, as gunicorn's; and where a name was given."""
+    return bool(proc_name) or setproctitle() is not None
+
+
+def setproctitle():
     try:
         from setproctitle import setproctitle
     except ImportError:
-        return
-    setproctitle(title)
+        return None
+    return setproctitle
+
+
+def set_title(role, cfg):
+    """Names the process. The package comes first: what the application sets with it later is to be seen."""
+    title = "gunicorn: %s [%s]" % (role, cfg.proc_name)
+    by_package = setproctitle()
+    if by_package is not None:
+        by_package(title)
+    elif titles(cfg.settings.get("proc_name")):
+        native.set_title(title)
 
 
 def flush_standard_streams():

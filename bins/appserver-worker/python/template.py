@@ -11,7 +11,7 @@ from datetime import timedelta
 from viaduct_worker import compat, native
 from viaduct_worker.application import AppImportError, Watcher, check_interface, failing, failing_asgi, load
 from viaduct_worker.config import Failure, named, plain, read, resolve_hooks, short_repr
-from viaduct_worker.faces import Config, Request, Response, Server, Worker, flush_standard_streams, set_title
+from viaduct_worker.faces import Config, Request, Response, Server, Worker, flush_standard_streams, set_title, titles
 from viaduct_worker.compat import server_names
 from viaduct_worker.glogging import Logger, is_plain
 
@@ -79,11 +79,11 @@ def settle(order):
     except Exception as error:
         raise Failure("settle", "%s: %s" % (type(error).__name__, error), traceback.format_exc()) from None
     State.server = Server(cfg, log, os.getppid())
-    set_title("gunicorn: template [%s]" % cfg.proc_name)
+    set_title("template", cfg)
     if settings.get("preload_app"):
         load_application(None)
         share_pages()
-    return {"answer": "settled", "python_logging": not is_plain(log)[0]}
+    return {"answer": "settled", "python_logging": not is_plain(log)[0], "titles": titles(settings.get("proc_name"))}
 
 
 def objects(settings):
@@ -296,7 +296,7 @@ def boot():
     worker, cfg = State.worker, State.cfg
     log = worker.log
     handle_signals(worker)
-    set_title("gunicorn: worker [%s]" % cfg.proc_name)
+    set_title("worker", cfg)
     log.info("Booting worker with pid: %s", worker.pid)
     try:
         cfg.post_fork(State.server, worker)

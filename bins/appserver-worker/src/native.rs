@@ -23,6 +23,7 @@ pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(end_gracefully, &module)?)?;
     module.add_function(wrap_pyfunction!(end_quickly, &module)?)?;
     module.add_function(wrap_pyfunction!(reopen_logs, &module)?)?;
+    module.add_function(wrap_pyfunction!(set_title, &module)?)?;
     py.import("sys")?
         .getattr("modules")?
         .set_item("viaduct_worker.native", module)
@@ -93,6 +94,12 @@ fn end_quickly(status: i32) {
     } else {
         signals::ABORTED
     });
+}
+
+/// Names this process. Where that can't be done, it is called as it was before.
+#[pyfunction]
+fn set_title(title: &str) {
+    let _ = supervisor::title::set_title(title);
 }
 
 /// A signal handler: USR1.

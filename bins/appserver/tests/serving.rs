@@ -396,6 +396,73 @@ fn servers_share_an_address_where_both_are_told_to() {
     }
 }
 
+/// What `ps` shows of a process.
+fn title(pid: impl std::fmt::Display) -> String {
+    let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
+    line.trim_end_matches('\0').replace('\0', " ")
+}
+
+#[test]
+fn processes_have_titles_where_a_name_is_given() {
+    let server = Setup::new(PID_APP).start();
+    assert!(title(server.pid().as_raw_pid()).starts_with(PROGRAM));
+
+    let long = "n".repeat(300);
+    let mut server = Setup::new(EVAL_APP)
+        .file("gunicorn.conf.py", &format!("proc_name = '{long}'"))
+        .env("KEPT", "1")
+        .start_when("/?1");
+    let (master, worker) = (server.pid().as_raw_pid(), server.text("/?os.getpid()"));
+    assert_eq!(title(master), format!("gunicorn: master [{long}]"));
+    assert_eq!(title(&worker), format!("gunicorn: worker [{long}]"));
+    assert_eq!(
+        server.text("/?os.environ['KEPT']+sys.argv[1]"),
+        "1app:application"
+    );
+    // A new name comes with a reload, a mark with an upgrade, until the old server is gone.
+    server.write(
+        "gunicorn.conf.py",
+        "proc_name = 'shop'\npidfile = 'app.pid'",
+    );
+    server.signal(rustix::process::Signal::HUP);
+    server.until("the new name", || {
+        (title(master) == "gunicorn: master [shop]").then_some(())
+    });
+    server.signal(rustix::process::Signal::USR2);
+    let next: i32 = server.until("the new server's pid file", || {
+        server.read("app.pid.2").trim().parse().ok()
+    });
+    server.until("the mark", || {
+        (title(next) == "gunicorn: master [shop.2]").then_some(())
+    });
+    server.until_log("Booting worker with pid", 3);
+    server.stop();
+    server.until("the name without it", || {
+        (title(next) == "gunicorn: master [shop]").then_some(())
+    });
+    let next = rustix::process::Pid::from_raw(next).unwrap();
+    support::kill(next, rustix::process::Signal::TERM);
+    server.until("the end", || (!support::is_alive(next)).then_some(()));
+}
+
+#[test]
+fn processes_have_titles_where_setproctitle_is_installed() {
+    let package = "
+def setproctitle(title):
+    with open('titles', 'a') as file:
+        file.write(title + '\\n')
+";
+    let server = Setup::new(PID_APP).file("setproctitle.py", package).start();
+    assert_eq!(
+        title(server.pid().as_raw_pid()),
+        "gunicorn: master [app:application]"
+    );
+    assert_eq!(
+        server.read("titles"),
+        "gunicorn: template [app:application]\ngunicorn: worker [app:application]\n"
+    );
+}
+
 #[test]
 fn a_daemon_keeps_what_the_shell_redirected_where_it_is_told_to() {
     const PRINTING_APP: &str = "

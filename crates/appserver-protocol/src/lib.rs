@@ -188,6 +188,7 @@ mod tests {
             },
             FromTemplate::Settled {
                 python_logging: true,
+                titles: false,
             },
             FromTemplate::Loaded,
             FromTemplate::HookDone,

@@ -88,6 +88,7 @@ impl Server {
     /// The old binary is gone.
     pub(super) fn predecessor_ended(&mut self) {
         self.upgrade.predecessor = None;
+        self.show_title();
         self.doors.adopt_files();
         if let Some(file) = &mut self.pid_file {
             let path = file.path().to_string_lossy().into_owned();

@@ -164,7 +164,9 @@ pub(super) const PROCESS: Section = Section {
             "STRING",
             Kind::Text,
             Preset::Nothing,
-            "The name of the template and the workers in the process list, where the setproctitle package is installed.",
+            "The name in the process list: \"gunicorn: master [NAME]\", \"gunicorn: template [NAME]\" (the Python process that workers are \
+             forked from) and \"gunicorn: worker [NAME]\". Where the package setproctitle is installed, processes are called so without \
+             this setting too, and NAME is the application; gunicorn needs the package in any case. syslog_prefix defaults to it.",
         ),
         in_file(
             "default_proc_name",
