@@ -80,9 +80,12 @@ KNOWN_ABSENT = {
 
 
 def parsed_address(text):
-    """An address as gunicorn has it: `(host, port)`, the path of a unix socket, or the number of a descriptor."""
+    """An address as gunicorn has it: `(host, port)`, the path of a unix socket, or the number of a descriptor; the name of a
+    service manager's socket as it is."""
     if text.startswith("fd://"):
         return int(text[len("fd://") :])
+    if text.startswith("systemd:"):
+        return text
     if text.startswith("unix:"):
         path = text[len("unix:") :]
         return path[2:] if path.startswith("//") else path

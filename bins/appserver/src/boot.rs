@@ -15,6 +15,7 @@ use crate::VERSION;
 use crate::address::Tuple;
 use crate::control::{Control, Staged};
 use crate::doors::{DoorFault, Doors};
+use crate::given::Given;
 use crate::log::Log;
 use crate::python::Interpreter;
 use crate::server::{self, Manner, Release, Server};
@@ -152,6 +153,13 @@ fn serve_from(
         names.join(","),
         std::process::id()
     ));
+    let unused = doors.unused(&resolved);
+    if !unused.is_empty() {
+        log.warning(format_args!(
+            "nothing listens on what the service manager gave: {}; name it in bind (--bind systemd:NAME), or take it out of its .socket unit",
+            unused.join(", ")
+        ));
+    }
     log.info(format_args!(
         "Using worker: {}",
         resolved.text("worker_class").unwrap_or("sync")
@@ -165,7 +173,7 @@ fn serve_from(
     // The old binary still has these sockets.
     let control = match predecessor {
         true => Control::default(),
-        false => open_control(&resolved, &log).map_err(error)?,
+        false => open_control(&resolved, doors.given(), &log).map_err(error)?,
     };
     let descriptors = doors
         .descriptors(None)
@@ -400,9 +408,13 @@ fn open(
 ///
 /// # Errors
 /// Why there are no metrics.
-pub(crate) fn open_control(resolved: &Resolved, log: &Log) -> Result<Control, String> {
+pub(crate) fn open_control(
+    resolved: &Resolved,
+    given: &Given,
+    log: &Log,
+) -> Result<Control, String> {
     let mut control = Control::default();
-    let staged = control.stage(resolved)?;
+    let staged = control.stage(resolved, given)?;
     change_control(&mut control, staged, log);
     Ok(control)
 }

@@ -5,7 +5,6 @@ mod support;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use socket_activation::Successor;
 use support::{PID_APP, PROGRAM, Setup, get_from, saying};
 use testkit::{Address, FreePort};
 
@@ -87,70 +86,6 @@ fn a_stale_socket_is_replaced() {
     let setup = Setup::new(PID_APP);
     drop(std::os::unix::net::UnixListener::bind(setup.prefix.join("app.sock")).unwrap());
     setup.start();
-}
-
-#[test]
-fn sockets_of_a_service_manager_take_the_place_of_bind() {
-    let setup = Setup::new(&saying("activated"));
-    let path = setup.prefix.join("manager.sock");
-    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
-    // The command's environment and folder, started by the protocol of systemd.
-    let command = setup.command(PROGRAM);
-    let mut next = Successor::new(PROGRAM)
-        .args(["app", "--bind", "unix:unused.sock"])
-        .current_dir(setup.prefix.path());
-    for (name, value) in command.get_envs() {
-        next = match value {
-            Some(value) => next.env(name, value),
-            None => next.env_remove(name),
-        };
-    }
-    let log = std::fs::File::create(setup.prefix.join("stderr.log")).unwrap();
-    let mut child = next
-        .socket("web", &listener)
-        .unwrap()
-        .stderr(log)
-        .spawn()
-        .unwrap();
-    assert_eq!(
-        get_from(&Address::Unix(path.clone()), "/").unwrap().text(),
-        "activated"
-    );
-    assert!(!setup.prefix.join("unused.sock").exists());
-    // A reload keeps them, whatever bind says.
-    let pid = rustix::process::Pid::from_child(&child);
-    setup.prefix.write("app.py", saying("reloaded")).unwrap();
-    support::kill(pid, rustix::process::Signal::HUP);
-    let until = testkit::Deadline::after(support::PATIENCE);
-    let reloaded = until.poll(&testkit::StopFlag::default(), || {
-        get_from(&Address::Unix(path.clone()), "/")
-            .ok()
-            .filter(|answer| answer.text() == "reloaded")
-    });
-    assert!(reloaded.is_some());
-    support::kill(pid, rustix::process::Signal::TERM);
-    assert_eq!(child.wait().unwrap().code(), Some(0));
-    assert!(path.exists(), "the manager's socket file is the manager's");
-}
-
-#[test]
-fn a_descriptor_may_be_named() {
-    let setup = Setup::new(&saying("by number"));
-    let path = setup.prefix.join("five.sock");
-    // The shell leaves descriptor 5 open; python makes the socket for it.
-    let script = "
-import os, socket, sys
-s = socket.socket(socket.AF_UNIX); s.bind('five.sock'); s.listen(8)
-os.dup2(s.fileno(), 5); os.execv(sys.argv[1], [sys.argv[1], 'app', '--bind', 'fd://5'])
-";
-    let mut command = setup.command("python3");
-    command.args(["-c", script, PROGRAM]);
-    let server = setup.spawn_as(&mut command);
-    let answer = server.until("an answer", || {
-        get_from(&Address::Unix(path.clone()), "/").ok()
-    });
-    assert_eq!(answer.text(), "by number");
-    server.until_log("Listening at: unix:five.sock", 1);
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub(super) struct Reload {
     /// A release whose workers may come.
     prepared: Option<Prepared>,
     /// What changes when the new workers are ready.
-    staged: Option<(Generation, Option<Staged>)>,
+    staged: Option<(Generation, Staged)>,
 }
 
 #[derive(Debug)]
@@ -40,7 +40,7 @@ struct Preparing {
 #[derive(Debug)]
 struct Prepared {
     release: Release,
-    staged: Option<Staged>,
+    staged: Staged,
 }
 
 impl Reload {
@@ -228,9 +228,9 @@ impl Server {
             })?;
         let sockets = self
             .doors
-            .descriptors(staged.as_ref())
+            .descriptors(Some(&staged))
             .map_err(|error| error.to_string())?;
-        Control::check(&resolved)?;
+        Control::check(&resolved, self.doors.given())?;
         let workers = resolved.number("workers") as usize;
         let release = Release::new(template, resolved, sockets, manner);
         if let Some(before) = self.reload.prepared.replace(Prepared { release, staged }) {
@@ -349,7 +349,7 @@ impl Server {
         // A predecessor still has them.
         let alone = self.upgrade.predecessor().is_none();
         if let Some(release) = self.releases.get(&generation).filter(|_| alone) {
-            match self.control.stage(&release.resolved) {
+            match self.control.stage(&release.resolved, self.doors.given()) {
                 Ok(staged) => change_control(&mut self.control, staged, &self.log),
                 Err(why) => self.log.error(why),
             }

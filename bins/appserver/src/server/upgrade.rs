@@ -99,7 +99,7 @@ impl Server {
             }
         }
         if let Some(release) = self.releases.values().next_back() {
-            match crate::boot::open_control(&release.resolved, &self.log) {
+            match crate::boot::open_control(&release.resolved, self.doors.given(), &self.log) {
                 Ok(control) => self.control = control,
                 Err(why) => self.log.error(why),
             }
