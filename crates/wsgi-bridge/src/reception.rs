@@ -35,7 +35,7 @@ pub fn receive(
     policy: &Policy,
     settings: &Settings,
     mut head: RequestHead,
-    connection: Arc<Connection>,
+    (connection, ordinal): (Arc<Connection>, u64),
     received: Instant,
 ) -> (Arc<Facts>, Option<Objection>) {
     if settings.casefold_http_method {
@@ -53,6 +53,7 @@ pub fn receive(
     let facts = Facts {
         head,
         connection,
+        ordinal,
         received,
         secure: verdict.secure,
         trusted: verdict.trusted,

@@ -134,6 +134,18 @@ pub(super) fn prepare(
             }
         }
     };
+    // Hooks may have changed it; chance has added its part already.
+    let most: u64 = python
+        .getattr("State")?
+        .getattr("worker")?
+        .getattr("max_requests")?
+        .extract()
+        .unwrap_or_default();
+    let settings = WorkerSettings {
+        max_requests: most % i64::MAX.cast_unsigned(),
+        max_requests_jitter: 0,
+        ..settings
+    };
     let random = py.import("random")?;
     let chance = || random.call_method0("random")?.extract();
     let (limits, warning) =
