@@ -19,6 +19,7 @@ mod peer;
 mod port;
 mod prefix;
 pub mod scenario;
+mod skip;
 mod transcript;
 mod wire;
 
@@ -29,5 +30,6 @@ pub use escape::{EscapeError, latin1, parse_size, show, unescape};
 pub use peer::{Peer, ScriptedPeer};
 pub use port::{FreePort, Refusing};
 pub use prefix::TempPrefix;
+pub use skip::nothing_checked;
 pub use transcript::Transcript;
 pub use wire::{Address, Ending, Wire, WireError, uninterrupted};

@@ -1,15 +1,22 @@
 """What configuration files and hooks see of the server: `cfg`, `log`, `server`, `worker`, `req`, `resp`."""
 
 import os
+import random
+import signal
 import sys
+import time
+
+from viaduct_worker import native
 
 class Config:
     """All settings by name, and hooks as functions."""
 
     def __init__(self, settings, hooks, application=None):
-        self.__dict__.update(settings)
+        self.__dict__.update(pair for pair in settings.items() if not hasattr(type(self), pair[0]))
         self.__dict__.update(hooks)
-        self.settings = settings
+        self.raw = settings
+        self.settings = {name: Setting(name, value) for name, value in settings.items()}
+        self.env_orig = dict(os.environ)
         self.user = settings.get("user") if settings.get("user") is not None else os.geteuid()
         self.group = settings.get("group") if settings.get("group") is not None else os.getegid()
         self.proc_name = settings.get("proc_name") or application
@@ -36,6 +43,17 @@ class Config:
     @property
     def address(self):
         return [parsed_address(text) for text in self.bind or []]
+
+    @property
+    def sendfile(self):
+        if self.raw.get("sendfile") is not None:
+            return self.raw["sendfile"]
+        return os.environ.get("SENDFILE", "y").lower() in ("y", "1", "yes", "true")
+
+    @property
+    def ssl_options(self):
+        names = "keyfile certfile ssl_version cert_reqs ca_certs suppress_ragged_eofs do_handshake_on_connect ciphers"
+        return {name: getattr(self, name, None) for name in names.split()}
 
     @property
     def is_ssl(self):
@@ -78,9 +96,12 @@ KNOWN_ABSENT = {
 
 
 def parsed_address(text):
-    """An address as gunicorn has it: `(host, port)`, the path of a unix socket, or the number of a descriptor."""
+    """An address as gunicorn has it: `(host, port)`, the path of a unix socket, or the number of a descriptor; the name of a
+    service manager's socket as it is."""
     if text.startswith("fd://"):
         return int(text[len("fd://") :])
+    if text.startswith("systemd:"):
+        return text
     if text.startswith("unix:"):
         path = text[len("unix:") :]
         return path[2:] if path.startswith("//") else path
@@ -91,14 +112,72 @@ def parsed_address(text):
     return host.strip("[]").lower() or "0.0.0.0", int(port)
 
 
+class Setting:
+    """A setting as `cfg.settings` has it."""
+
+    def __init__(self, name, value):
+        self.name, self.value = name, value
+
+    def get(self):
+        return self.value
+
+    def __repr__(self):
+        return "<Setting %s with value %r>" % (self.name, self.value)
+
+
+class Listener(str):
+    """Where the server listens, as the log names it."""
+
+    @property
+    def cfg_addr(self):
+        return self.getsockname()
+
+    def getsockname(self):
+        for scheme in ("http://", "https://"):
+            if self.startswith(scheme):
+                host, _, port = self[len(scheme) :].rpartition(":")
+                return host.strip("[]"), int(port)
+        return parsed_address(str(self))
+
+
+class App:
+    """What `server.app` and `worker.app` are: `callable` and `wsgi()` are the application."""
+
+    def __init__(self, cfg, uri, load):
+        self.cfg, self.app_uri, self._load = cfg, uri, load
+        self.callable = self.logger = None
+        self.prog = "gunicorn"
+
+    def wsgi(self):
+        if self.callable is None:
+            self.callable = self.load()
+        return self.callable
+
+    def load(self):
+        return self._load()
+
+
+class Tmp:
+    """gunicorn's heartbeat file. Ours is memory that the native side writes to; nobody else needs to."""
+
+    def notify(self):
+        pass
+
+    def last_update(self):
+        return time.monotonic()
+
+    def close(self):
+        pass
+
+
 class Server:
     """What hooks get as `server`: the master, as far as Python can see it."""
 
     WORKER_BOOT_ERROR = 3
     APP_LOAD_ERROR = 4
 
-    def __init__(self, cfg, log, pid):
-        self.cfg, self.log, self.pid = cfg, log, pid
+    def __init__(self, cfg, log, pid, app):
+        self.cfg, self.log, self.pid, self.app = cfg, log, pid, app
         self.num_workers = cfg.workers
         self.worker_age = 0
         self.worker_class = cfg.worker_class
@@ -109,12 +188,37 @@ class Server:
         self.systemd = False
         self.pidfile = None
         self.address = cfg.address
-        self.app = None
         self.LISTENERS = []
         self.WORKERS = {}
 
     def __str__(self):
         return "<Server %s>" % self.pid
+
+    # What hooks ask of the master goes there as a signal.
+
+    def reload(self):
+        os.kill(self.pid, signal.SIGHUP)
+
+    def stop(self, graceful=True):
+        os.kill(self.pid, signal.SIGTERM if graceful else signal.SIGQUIT)
+
+    def halt(self, reason=None, exit_status=0):
+        if reason is not None:
+            self.log.info("Reason: %s", reason)
+        self.stop()
+
+    def kill_worker(self, pid, sig):
+        try:
+            os.kill(pid, sig)
+        except ProcessLookupError:
+            pass
+
+    def kill_workers(self, sig):
+        for pid in list(self.WORKERS):
+            self.kill_worker(pid, sig)
+
+    def wakeup(self):
+        pass
 
 
 class Worker:
@@ -124,32 +228,53 @@ class Worker:
         self.age = age
         self.pid = "[booting]"
         self.ppid = server.pid
-        self.cfg, self.log = server.cfg, server.log
+        self.cfg, self.log, self.app = server.cfg, server.log, server.app
         self.timeout = server.timeout / 2
-        self.sockets = []
+        self.sockets = server.LISTENERS
+        self.worker_connections = getattr(server.cfg, "worker_connections", 1000)
         self.booted = self.aborted = False
-        self.alive = True
+        self._alive = True
+        self.interrupted = False
         self.nr = 0
-        self.max_requests = getattr(server.cfg, "max_requests", 0) or sys.maxsize
-        self.tmp = None
+        most = getattr(server.cfg, "max_requests", 0)
+        self.max_requests = most + random.randint(0, getattr(server.cfg, "max_requests_jitter", 0)) if most else sys.maxsize
+        self.tmp = Tmp()
         self.reloader = None
-        self.wsgi = self.app = None
+        self.wsgi = None
 
     def __str__(self):
         return "<Worker %s>" % self.pid
+
+    @property
+    def alive(self):
+        return self._alive
+
+    @alive.setter
+    def alive(self, alive):
+        """Hooks end a worker by this: it is replaced, and goes when its successor is there."""
+        if self._alive and not alive and self.pid == os.getpid():
+            native.retire()
+        self._alive = alive
+
+    def notify(self):
+        """The native side tells that the worker is alive."""
 
 
 class Request:
     """What `pre_request` and `post_request` get as `req`."""
 
-    def __init__(self, method, uri, path, query, version, scheme, peer, headers):
+    def __init__(self, cfg, method, uri, path, query, version, scheme, connection, headers):
+        self.cfg = cfg
         self.method, self.uri, self.path, self.query = method, uri, path, query
         self.version, self.scheme, self.headers = version, scheme, headers
-        self.peer_addr = self.remote_addr = peer
+        self.peer_addr, self.remote_addr, self.proxy_protocol_info, self.req_number = connection
         self.fragment = uri.partition("#")[2]
         self.trailers = []
-        self.body = self.proxy_protocol_info = None
-        self.req_number = 1
+        self.body = None
+        self.must_close = False
+        self.limit_request_line = getattr(cfg, "limit_request_line", 4094)
+        self.limit_request_fields = getattr(cfg, "limit_request_fields", 100)
+        self.limit_request_field_size = getattr(cfg, "limit_request_field_size", 8190)
 
     def should_close(self):
         """Is the connection to end after the response?"""
@@ -162,7 +287,8 @@ class Request:
 class Response:
     """What `post_request` gets as `resp`."""
 
-    def __init__(self, status, code, headers, sent):
+    def __init__(self, req, status, code, headers, sent):
+        self.req, self.cfg, self.version = req, req.cfg, "gunicorn"
         self.status, self.status_code, self.headers, self.sent = status, code, headers, sent
         self.headers_sent = True
         self.must_close = self.upgrade = False
@@ -170,14 +296,34 @@ class Response:
         self.response_length = int(lengths[0]) if lengths else None
         self.chunked = self.response_length is None
 
+    def is_chunked(self):
+        return self.chunked
 
-def set_title(title):
-    """Names the process, where the setproctitle package is installed (gunicorn needs it too)."""
+    def should_close(self):
+        return self.must_close or self.req.should_close()
+
+
+def titles(proc_name):
+    """Are processes to have titles? With setproctitle, as gunicorn's; and where a name was given."""
+    return bool(proc_name) or setproctitle() is not None
+
+
+def setproctitle():
     try:
         from setproctitle import setproctitle
     except ImportError:
-        return
-    setproctitle(title)
+        return None
+    return setproctitle
+
+
+def set_title(role, cfg):
+    """Names the process. The package comes first: what the application sets with it later is to be seen."""
+    title = "gunicorn: %s [%s]" % (role, cfg.proc_name)
+    by_package = setproctitle()
+    if by_package is not None:
+        by_package(title)
+    elif titles(cfg.raw.get("proc_name")):
+        native.set_title(title)
 
 
 def flush_standard_streams():

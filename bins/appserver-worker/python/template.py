@@ -11,7 +11,7 @@ from datetime import timedelta
 from viaduct_worker import compat, native
 from viaduct_worker.application import AppImportError, Watcher, check_interface, failing, failing_asgi, load
 from viaduct_worker.config import Failure, named, plain, read, resolve_hooks, short_repr
-from viaduct_worker.faces import Config, Request, Response, Server, Worker, flush_standard_streams, set_title
+from viaduct_worker.faces import App, Config, Listener, Request, Response, Server, Worker, flush_standard_streams, set_title, titles
 from viaduct_worker.compat import server_names
 from viaduct_worker.glogging import Logger, is_plain
 
@@ -78,12 +78,12 @@ def settle(order):
         raise
     except Exception as error:
         raise Failure("settle", "%s: %s" % (type(error).__name__, error), traceback.format_exc()) from None
-    State.server = Server(cfg, log, os.getppid())
-    set_title("gunicorn: template [%s]" % cfg.proc_name)
+    State.server = Server(cfg, log, os.getppid(), App(cfg, State.uri, lambda: the_application(cfg, log)))
+    set_title("template", cfg)
     if settings.get("preload_app"):
         load_application(None)
         share_pages()
-    return {"answer": "settled", "python_logging": not is_plain(log)[0]}
+    return {"answer": "settled", "python_logging": not is_plain(log)[0], "titles": titles(settings.get("proc_name"))}
 
 
 def objects(settings):
@@ -131,7 +131,7 @@ def enter(cfg):
 
 def load_application(order):
     try:
-        State.application = load(State.uri)
+        State.application = State.server.app.callable = load(State.uri)
         State.beside = load(uri_beside(State.cfg)) if uri_beside(State.cfg) else None
     except AppImportError as error:
         raise Failure("application", str(error), None, 4) from None
@@ -156,7 +156,7 @@ def run_hook(order):
         server.num_workers = order["new"]
         arguments = (server, order["new"], order["old"])
     elif name == "when_ready":
-        server.LISTENERS = order["listeners"]
+        server.LISTENERS[:] = map(Listener, order["listeners"])
     return call_hook(cfg, name, *arguments)
 
 
@@ -165,7 +165,7 @@ def child_exit(order):
     if worker is None:
         worker = Worker(order["age"], State.server)
         worker.pid = order["pid"]
-    worker.alive = False
+    worker._alive = False
     return call_hook(State.cfg, "child_exit", State.server, worker)
 
 
@@ -296,17 +296,17 @@ def boot():
     worker, cfg = State.worker, State.cfg
     log = worker.log
     handle_signals(worker)
-    set_title("gunicorn: worker [%s]" % cfg.proc_name)
+    set_title("worker", cfg)
     log.info("Booting worker with pid: %s", worker.pid)
     try:
         cfg.post_fork(State.server, worker)
         os.environ.update(cfg.env)
         drop_privileges(cfg)
         reseed()
-        if cfg.settings.get("reload"):
+        if cfg.raw.get("reload"):
             log.warning("Reloader is on. Use in development only!")
-            State.watcher = Watcher(cfg.settings.get("reload_extra_files") or [])
-        worker.wsgi = worker.app = State.application or load_in_worker(cfg, log, State.uri, is_asgi(cfg))
+            State.watcher = Watcher(cfg.raw.get("reload_extra_files") or [])
+        worker.wsgi = worker.app.wsgi()
         check_interface(worker.wsgi, is_asgi(cfg))
         if uri_beside(cfg):
             State.beside = State.beside or load_in_worker(cfg, log, uri_beside(cfg), True)
@@ -329,11 +329,15 @@ def boot():
     return worker.wsgi
 
 
+def the_application(cfg, log):
+    return State.application or load_in_worker(cfg, log, State.uri, is_asgi(cfg))
+
+
 def load_in_worker(cfg, log, uri, asgi):
     try:
         return load(uri)
     except SyntaxError as error:
-        if not cfg.settings.get("reload"):
+        if not cfg.raw.get("reload"):
             raise
         log.exception("%s", error)
         if State.watcher is not None and error.filename:
@@ -342,12 +346,12 @@ def load_in_worker(cfg, log, uri, asgi):
 
 
 def is_asgi(cfg):
-    return str(cfg.settings.get("worker_class", "")).startswith(("asgi", "uvicorn"))
+    return str(cfg.raw.get("worker_class", "")).startswith(("asgi", "uvicorn"))
 
 
 def uri_beside(cfg):
     """The ASGI application beside the WSGI one, where there is one."""
-    return cfg.settings.get("asgi_app")
+    return cfg.raw.get("asgi_app")
 
 
 def application_beside():
@@ -412,8 +416,8 @@ def end_quickly(number, frame):
 def interrupted():
     """INT, QUIT, or the master's order; whichever comes first."""
     worker = State.worker
-    if worker.alive:
-        worker.alive = False
+    if not worker.interrupted:
+        worker._alive, worker.interrupted = False, True
         native.end_quickly(0)
         guarded(worker.cfg.worker_int, "worker_int", worker)
 
@@ -421,7 +425,7 @@ def interrupted():
 def abort(number, frame):
     worker = State.worker
     if not worker.aborted:
-        worker.alive, worker.aborted = False, True
+        worker._alive, worker.aborted, worker.interrupted = False, True, True
         native.end_quickly(1)
         guarded(worker.cfg.worker_abort, "worker_abort", worker)
     raise SystemExit(1)
@@ -437,7 +441,7 @@ def guarded(hook, name, *arguments):
 def end():
     """The worker's last words."""
     worker = State.worker
-    worker.alive = False
+    worker._alive, worker.interrupted = False, True
     worker.log.info("Worker exiting (pid: %s)", worker.pid)
     try:
         worker.cfg.worker_exit(State.server, worker)
@@ -476,7 +480,7 @@ def surrounds():
 
 def before_request(*facts):
     worker = State.worker
-    request = Request(*facts)
+    request = Request(worker.cfg, *facts)
     worker.cfg.pre_request(worker, request)
     worker.nr += 1
     return request
@@ -484,7 +488,7 @@ def before_request(*facts):
 
 def after_request(request, environ, microseconds, *answer):
     worker = State.worker
-    response = Response(*answer)
+    response = Response(request, *answer)
     if environ is None:  # of ASGI: the line of such a request is written when its response was sent
         environ = environ_of(request)
     elif State.logs_requests:
@@ -497,8 +501,8 @@ def after_request(request, environ, microseconds, *answer):
 
 def refused_request(facts, microseconds, *answer):
     """A line for a request that the application never saw."""
-    request = Request(*facts)
-    log_request(State.worker, Response(*answer), request, environ_of(request), microseconds)
+    request = Request(State.cfg, *facts)
+    log_request(State.worker, Response(request, *answer), request, environ_of(request), microseconds)
 
 
 def environ_of(request):

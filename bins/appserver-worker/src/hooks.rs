@@ -5,15 +5,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use appserver_protocol::tally;
 use http_wire::Version;
-use proxy_core::server::Address;
+use proxy_core::server::{Address, Connection};
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyString, PyTuple};
+use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 use supervisor::{Board, Counter};
 use wsgi_bridge::{Done, Facts, Finished, Hooks, Level};
 
 use crate::access::{AccessLog, Format};
 use crate::peers::Peers;
 use crate::reports::{Reports, reports};
+use crate::room::Room;
 
 /// Longest note about a running request.
 const NOTE: usize = supervisor::board::NOTE_MAX;
@@ -22,6 +23,7 @@ const NOTE: usize = supervisor::board::NOTE_MAX;
 pub(crate) struct WorkerHooks {
     board: Arc<Board>,
     peers: Arc<Peers>,
+    room: Option<Arc<Room>>,
     access: Option<Arc<AccessLog>>,
     /// `viaduct_worker.template`.
     python: Py<PyModule>,
@@ -38,6 +40,7 @@ impl WorkerHooks {
     pub fn new(
         board: Arc<Board>,
         peers: Arc<Peers>,
+        room: Option<Arc<Room>>,
         access: Option<Arc<AccessLog>>,
         python: &Bound<'_, PyModule>,
         counts: bool,
@@ -52,6 +55,7 @@ impl WorkerHooks {
             // Python makes these lines itself then.
             access: access.filter(|_| requests),
             peers,
+            room,
             python: python.clone().unbind(),
             python_errors: !errors,
             python_requests: !requests,
@@ -122,7 +126,7 @@ impl Hooks for WorkerHooks {
     }
 
     fn keeps_connection(&self) -> bool {
-        !self.peers.has_too_many()
+        !self.peers.has_too_many() && !self.room.as_ref().is_some_and(|room| room.is_short())
     }
 
     fn surrounds(&self) -> bool {
@@ -263,12 +267,7 @@ fn request<'py>(py: Python<'py>, facts: &Facts) -> PyResult<Bound<'py, PyTuple>>
         Version::Http2 => (2, 0),
     };
     let scheme = if facts.secure { "https" } else { "http" };
-    let peer = match facts.connection.client() {
-        Address::Inet(peer) => (peer.ip().to_string(), peer.port())
-            .into_pyobject(py)?
-            .into_any(),
-        Address::Unix(_) => PyString::new(py, "").into_any(),
-    };
+    let connection = &facts.connection;
     (
         head.method.as_str(),
         latin1(head.target.as_bytes()),
@@ -276,10 +275,49 @@ fn request<'py>(py: Python<'py>, facts: &Facts) -> PyResult<Bound<'py, PyTuple>>
         latin1(head.target.query().unwrap_or_default()),
         version,
         scheme,
-        peer,
+        (
+            address(py, &connection.peer)?,
+            address(py, connection.client())?,
+            proxy_protocol_info(py, connection)?,
+            facts.ordinal,
+        ),
         wsgi_bridge::headers(py, &head.fields)?,
     )
         .into_pyobject(py)
+}
+
+/// An address as Python has it: host and port, or the empty text for a unix socket.
+fn address<'py>(py: Python<'py>, address: &Address) -> PyResult<Bound<'py, PyAny>> {
+    match address {
+        Address::Inet(peer) => Ok((peer.ip().to_string(), peer.port())
+            .into_pyobject(py)?
+            .into_any()),
+        Address::Unix(_) => Ok(PyString::new(py, "").into_any()),
+    }
+}
+
+/// What a gateway said by the PROXY protocol, under gunicorn's names.
+fn proxy_protocol_info<'py>(
+    py: Python<'py>,
+    connection: &Connection,
+) -> PyResult<Option<Bound<'py, PyDict>>> {
+    let Some(proxied) = &connection.proxied else {
+        return Ok(None);
+    };
+    let client = match proxied.client {
+        Some(Address::Inet(client)) => Some(client),
+        _ => None,
+    };
+    let told = PyDict::new(py);
+    told.set_item("proxy_protocol", proxied.protocol)?;
+    for (names, address) in [
+        (["client_addr", "client_port"], client),
+        (["proxy_addr", "proxy_port"], proxied.destination),
+    ] {
+        told.set_item(names[0], address.map(|address| address.ip().to_string()))?;
+        told.set_item(names[1], address.map(|address| address.port()))?;
+    }
+    Ok(Some(told))
 }
 
 /// The exception as `sys.exc_info()` has it; pyo3 keeps the traceback beside the value.

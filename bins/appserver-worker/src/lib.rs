@@ -19,6 +19,7 @@ mod peers;
 mod protocols;
 mod reports;
 mod retire;
+mod room;
 mod settings;
 mod signals;
 mod statics;

@@ -23,6 +23,8 @@ pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(end_gracefully, &module)?)?;
     module.add_function(wrap_pyfunction!(end_quickly, &module)?)?;
     module.add_function(wrap_pyfunction!(reopen_logs, &module)?)?;
+    module.add_function(wrap_pyfunction!(set_title, &module)?)?;
+    module.add_function(wrap_pyfunction!(retire, &module)?)?;
     py.import("sys")?
         .getattr("modules")?
         .set_item("viaduct_worker.native", module)
@@ -93,6 +95,18 @@ fn end_quickly(status: i32) {
     } else {
         signals::ABORTED
     });
+}
+
+/// The worker is to be replaced: it goes when its successor is ready.
+#[pyfunction]
+fn retire() {
+    signals::ask(signals::RETIRE);
+}
+
+/// Names this process. Where that can't be done, it is called as it was before.
+#[pyfunction]
+fn set_title(title: &str) {
+    let _ = supervisor::title::set_title(title);
 }
 
 /// A signal handler: USR1.

@@ -37,6 +37,16 @@ pub(crate) struct Due {
     pub words: String,
 }
 
+impl Due {
+    /// A hook has set `worker.alive` to false.
+    pub fn by_hook() -> Self {
+        Self {
+            why: Retirement::Hook,
+            words: "Autorestarting worker: a hook has ended it (worker.alive)".to_owned(),
+        }
+    }
+}
+
 impl Limits {
     /// This worker's limits, by chances from 0 to 1. The text is a warning: the memory that the worker has already is too much, so that its
     /// successors would retire at once, for ever; the limit is left out then.

@@ -16,6 +16,8 @@ pub(crate) const QUICK: u32 = 2;
 pub(crate) const ABORTED: u32 = 4;
 /// Open the logs again.
 pub(crate) const REOPEN: u32 = 8;
+/// Ask the master for a successor.
+pub(crate) const RETIRE: u32 = 16;
 
 static ASKED: AtomicU32 = AtomicU32::new(0);
 
@@ -29,7 +31,12 @@ pub(crate) fn ask(what: u32) {
 
 /// Takes the notes; those that end the worker stay.
 pub(crate) fn asked() -> u32 {
-    ASKED.fetch_and(GRACEFUL | QUICK | ABORTED, Ordering::SeqCst)
+    ASKED.fetch_and(GRACEFUL | QUICK | ABORTED | RETIRE, Ordering::SeqCst)
+}
+
+/// Is this worker to be replaced?
+pub(crate) fn retiring() -> bool {
+    ASKED.load(Ordering::SeqCst) & RETIRE != 0
 }
 
 /// Is this worker on its way out, whether or not it has noticed yet?

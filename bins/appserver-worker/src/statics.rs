@@ -61,6 +61,7 @@ impl Files {
         let Request {
             head,
             connection,
+            ordinal,
             received,
             // Nobody reads it; the connection throws it away, or closes.
             content: _,
@@ -89,7 +90,7 @@ impl Files {
                 body.len()
             },
             fields: self.log_fields.then(|| response.fields.clone()),
-            facts: facts(head, connection, received),
+            facts: facts(head, (connection, ordinal), received),
         };
         response.body = body.into();
         response.ending = Ending {
@@ -117,11 +118,16 @@ impl Files {
 }
 
 /// What the log is told. Nobody needs to be believed anything for a file.
-fn facts(head: RequestHead, connection: Arc<Connection>, received: std::time::Instant) -> Facts {
+fn facts(
+    head: RequestHead,
+    (connection, ordinal): (Arc<Connection>, u64),
+    received: std::time::Instant,
+) -> Facts {
     Facts {
         secure: connection.tls,
         head,
         connection,
+        ordinal,
         received,
         trusted: false,
         script_told: false,

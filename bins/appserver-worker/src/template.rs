@@ -125,7 +125,10 @@ impl Template<'_> {
 
     fn ask_logging(&self) -> PyResult<FromTemplate> {
         let python_logging = self.python.call_method0("python_logging")?.extract()?;
-        Ok(FromTemplate::Settled { python_logging })
+        Ok(FromTemplate::Settled {
+            python_logging,
+            titles: false,
+        })
     }
 
     /// What cannot be logged there is written to the error log.

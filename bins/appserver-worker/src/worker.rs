@@ -19,7 +19,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use supervisor::{Board, Kit, Link};
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, watch as word};
+use tokio::sync::watch as word;
 use wsgi_bridge::{WsgiService, attached, share_thread};
 
 use self::accept::accept;
@@ -32,6 +32,7 @@ use crate::both::Both;
 use crate::hooks::WorkerHooks;
 use crate::peers::Peers;
 use crate::retire::Limits;
+use crate::room::Room;
 use crate::statics::{Files, WithFiles};
 
 /// Runs a worker to its end; the result is its exit status.
@@ -102,6 +103,7 @@ pub(crate) struct Worker {
     pub settings: WorkerSettings,
     pub hooks: Arc<WorkerHooks>,
     peers: Arc<Peers>,
+    room: Option<Arc<Room>>,
     board: Arc<Board>,
     pub access: Option<Arc<AccessLog>>,
     /// When it asks to be replaced.
@@ -195,7 +197,6 @@ impl Worker {
         listeners: Vec<OwnedFd>,
     ) -> std::io::Result<i32> {
         let drain = Drain::new();
-        let places = self.places();
         let (stop, stopped) = word::channel(());
         for socket in listeners {
             let listener = Listener::new(socket)?;
@@ -203,7 +204,7 @@ impl Worker {
                 listener,
                 service.clone(),
                 drain.clone(),
-                places.clone(),
+                self.room.clone(),
                 link.board().clone(),
                 self.peers.clone(),
                 place.clone(),
@@ -242,14 +243,6 @@ impl Worker {
                 Ended::Gracefully => Ok(exit::NORMAL),
             },
         }
-    }
-
-    /// The places for connections, where their number is limited.
-    fn places(&self) -> Option<Arc<Semaphore>> {
-        let several =
-            self.settings.threads > 1 || self.settings.is_asgi() || self.settings.has_both();
-        let limited = several && self.settings.worker_connections > 0;
-        limited.then(|| Arc::new(Semaphore::new(self.settings.worker_connections as usize)))
     }
 }
 

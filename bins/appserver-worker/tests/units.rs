@@ -12,3 +12,5 @@ mod mounts;
 mod peers;
 #[path = "../src/retire.rs"]
 mod retire;
+#[path = "../src/room.rs"]
+mod room;

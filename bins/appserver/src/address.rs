@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 use supervisor::socket_activation::Address;
 
+use crate::given;
+
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Bind {
@@ -12,6 +14,8 @@ pub(crate) enum Bind {
     Open(Address),
     /// A descriptor that is open already.
     Descriptor(i32),
+    /// Sockets of a service manager, by their name.
+    Given(String),
 }
 
 /// The port when none is named.
@@ -30,7 +34,15 @@ impl Bind {
             return number
                 .parse()
                 .map(Self::Descriptor)
-                .map_err(|_| format!("'{number}' is not a valid file descriptor (--bind {text})"));
+                .map_err(|_| format!("'{number}' is not a valid file descriptor; a socket of systemd is called by its name with systemd:{number} (--bind {text})"));
+        }
+        if let Some(name) = given::name_in(text) {
+            return match name {
+                "" => Err(format!(
+                    "{text} lacks the name of a socket (FileDescriptorName= of its unit) (--bind {text})"
+                )),
+                name => Ok(Self::Given(name.to_owned())),
+            };
         }
         let rest = text.strip_prefix("tcp://").unwrap_or(text);
         let (host, port) = split(rest);
@@ -114,6 +126,7 @@ mod tests {
         match Bind::read(text).unwrap() {
             Bind::Open(address) => address.to_string(),
             Bind::Descriptor(fd) => format!("descriptor {fd}"),
+            Bind::Given(name) => format!("given {name}"),
         }
     }
 
@@ -133,6 +146,7 @@ mod tests {
             ("unix:a.sock", "unix:a.sock"),
             ("unix:\0name", "unix:@name"),
             ("fd://5", "descriptor 5"),
+            ("systemd:web.socket", "given web.socket"),
         ] {
             assert_eq!(opened(text), address, "{text}");
         }
@@ -145,6 +159,7 @@ mod tests {
             ("127.0.0.1:70000", "'70000' is not a valid port number"),
             ("fd://x", "'x' is not a valid file descriptor"),
             ("unix:", "cannot be the path of a unix socket"),
+            ("systemd:", "lacks the name of a socket"),
         ] {
             let fault = Bind::read(text).unwrap_err();
             assert!(fault.contains(words) && fault.contains(text), "{fault}");

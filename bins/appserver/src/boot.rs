@@ -15,9 +15,10 @@ use crate::VERSION;
 use crate::address::Tuple;
 use crate::control::{Control, Staged};
 use crate::doors::{DoorFault, Doors};
+use crate::given::Given;
 use crate::log::Log;
 use crate::python::Interpreter;
-use crate::server::{self, Release, Server};
+use crate::server::{self, Manner, Release, Server};
 use crate::settings::{Resolved, print};
 use crate::start::{FromFile, Start};
 use crate::template::{Broken, Template};
@@ -122,10 +123,10 @@ fn serve_from(
 ) -> Result<Brought, Halt> {
     enter(&resolved).map_err(error)?;
     make_logs(&resolved).map_err(error)?;
-    let python_logging = settle(&mut template, start, &resolved, signals)?;
+    let mut manner = settle(&mut template, start, &resolved, signals)?;
     let mut log = Log::to_stderr();
     log.settle(&resolved).map_err(error)?;
-    log.speak_through(template.voice().filter(|_| python_logging));
+    log.speak_through(template.voice().filter(|_| manner.python_logging));
     log.info(format_args!("Starting appserver {VERSION}"));
     resolved.notes.iter().for_each(|note| log.warning(note));
     let predecessor = Predecessor::from_env().is_some();
@@ -142,8 +143,8 @@ fn serve_from(
         signals,
     )?;
     hook(&mut template, Hook::OnStarting, &log, signals)?;
-    let python_logging = logs_by_python(&mut template, signals)?;
-    log.speak_through(template.voice().filter(|_| python_logging));
+    manner.python_logging = logs_by_python(&mut template, signals)?;
+    log.speak_through(template.voice().filter(|_| manner.python_logging));
     let mut doors = Doors::inherit(inherited, predecessor);
     open(&mut doors, &resolved, inherited, &log, signals)?;
     let names = doors.names(resolved.is_encrypted());
@@ -152,6 +153,13 @@ fn serve_from(
         names.join(","),
         std::process::id()
     ));
+    let unused = doors.unused(&resolved);
+    if !unused.is_empty() {
+        log.warning(format_args!(
+            "nothing listens on what the service manager gave: {}; name it in bind (--bind systemd:NAME), or take it out of its .socket unit",
+            unused.join(", ")
+        ));
+    }
     log.info(format_args!(
         "Using worker: {}",
         resolved.text("worker_class").unwrap_or("sync")
@@ -165,12 +173,12 @@ fn serve_from(
     // The old binary still has these sockets.
     let control = match predecessor {
         true => Control::default(),
-        false => open_control(&resolved, &log).map_err(error)?,
+        false => open_control(&resolved, doors.given(), &log).map_err(error)?,
     };
     let descriptors = doors
         .descriptors(None)
         .map_err(|fault| error(fault.to_string()))?;
-    let release = Release::new(template, resolved, descriptors, python_logging);
+    let release = Release::new(template, resolved, descriptors, manner);
     Ok((release, doors, log, pid_file, control))
 }
 
@@ -231,10 +239,10 @@ fn settle(
     start: &Start,
     resolved: &Resolved,
     signals: &mut Signals,
-) -> Result<bool, Halt> {
+) -> Result<Manner, Halt> {
     template
         .ask(&settle_order(start, resolved), signals)
-        .map(|answer| by_python(&answer))
+        .map(|answer| manner(&answer))
         .map_err(|broken| match broken {
             Broken::Failed(failure) => halt(Broken::Failed(at_its_place(failure, resolved))),
             other => halt(other),
@@ -245,17 +253,22 @@ fn settle(
 fn logs_by_python(template: &mut Template, signals: &mut Signals) -> Result<bool, Halt> {
     template
         .ask(&ToTemplate::AskLogging, signals)
-        .map(|answer| by_python(&answer))
+        .map(|answer| manner(&answer).python_logging)
         .map_err(halt)
 }
 
-fn by_python(answer: &FromTemplate) -> bool {
-    matches!(
-        answer,
+/// What a template said of itself.
+pub(crate) fn manner(answer: &FromTemplate) -> Manner {
+    match *answer {
         FromTemplate::Settled {
-            python_logging: true
-        }
-    )
+            python_logging,
+            titles,
+        } => Manner {
+            python_logging,
+            titles,
+        },
+        _ => Manner::default(),
+    }
 }
 
 /// `--check-config` and `--print-config`; the exit status.
@@ -395,9 +408,13 @@ fn open(
 ///
 /// # Errors
 /// Why there are no metrics.
-pub(crate) fn open_control(resolved: &Resolved, log: &Log) -> Result<Control, String> {
+pub(crate) fn open_control(
+    resolved: &Resolved,
+    given: &Given,
+    log: &Log,
+) -> Result<Control, String> {
     let mut control = Control::default();
-    let staged = control.stage(resolved)?;
+    let staged = control.stage(resolved, given)?;
     change_control(&mut control, staged, log);
     Ok(control)
 }

@@ -1,6 +1,5 @@
 //! The listening sockets: those of systemd, of a predecessor, and our own.
 
-use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use supervisor::bind::Staged;
@@ -8,10 +7,10 @@ use supervisor::socket_activation::{Address, Socket, Sockets, Successor};
 use supervisor::{BindError, BindOptions, Listeners, Wanted};
 
 use crate::address::{Bind, Listening};
+use crate::given::{self, Given};
 use crate::settings::Resolved;
 
-/// The name under which sockets of a service manager go to a new binary; others are `OWN`.
-const MANAGED: &str = "managed";
+/// The name under which our own sockets go to a new binary.
 const OWN: &str = "own";
 /// What everybody may do with a unix socket, before the umask.
 const ALL_RIGHTS: u32 = 0o777;
@@ -20,10 +19,7 @@ const ALL_RIGHTS: u32 = 0o777;
 #[derive(Debug, Default)]
 pub(crate) struct Doors {
     listeners: Listeners,
-    /// Where the descriptors of `fd://` are.
-    descriptors: BTreeMap<i32, Address>,
-    /// The sockets belong to a service manager; `bind` does not count.
-    managed: bool,
+    given: Given,
 }
 
 /// Why the addresses cannot be listened on.
@@ -39,24 +35,15 @@ impl Doors {
     /// Takes what was handed to this process: everything from a service manager; from a predecessor, that too, while its own
     /// sockets are left in `inherited` to be found by their addresses.
     pub fn inherit(inherited: &mut Sockets, has_predecessor: bool) -> Self {
-        let mut doors = Self::default();
-        let taken: Vec<Socket> = if has_predecessor {
-            inherited.take_all_named(MANAGED)
-        } else {
-            std::iter::from_fn(|| {
-                let index = inherited
-                    .iter()
-                    .find(|socket| socket.is_listener())?
-                    .index();
-                inherited.take_index(index)
-            })
-            .collect()
-        };
-        for socket in taken {
-            doors.managed = true;
-            doors.listeners.add(socket);
+        Self {
+            listeners: Listeners::new(),
+            given: Given::take(inherited, has_predecessor),
         }
-        doors
+    }
+
+    /// What a service manager gave.
+    pub fn given(&self) -> &Given {
+        &self.given
     }
 
     /// Opens what the settings want more than what is open; nothing changes before [`Doors::commit`].
@@ -67,19 +54,12 @@ impl Doors {
         &mut self,
         resolved: &Resolved,
         inherited: &mut Sockets,
-    ) -> Result<Option<Staged>, DoorFault> {
-        if self.managed {
-            return Ok(None);
-        }
-        let mut wanted = Vec::new();
-        for text in resolved.list("bind") {
-            match Bind::read(&text).map_err(DoorFault::Setting)? {
-                Bind::Open(address) => wanted.push(Wanted {
-                    address,
-                    options: options(resolved),
-                    copies: 1,
-                }),
-                Bind::Descriptor(number) => wanted.push(Wanted::new(self.descriptor(number)?)),
+    ) -> Result<Staged, DoorFault> {
+        let mut wanted = self.by_itself(resolved)?;
+        if wanted.is_empty() {
+            for text in resolved.list("bind") {
+                self.read(&text, resolved, &mut wanted)
+                    .map_err(DoorFault::Setting)?;
             }
         }
         if wanted.is_empty() {
@@ -89,15 +69,92 @@ impl Doors {
         }
         self.listeners
             .stage(&wanted, inherited)
-            .map(Some)
             .map_err(DoorFault::Bind)
     }
 
-    /// Closes what is not wanted any more.
-    pub fn commit(&mut self, staged: Option<Staged>) {
-        if let Some(staged) = staged {
-            self.listeners.commit(staged);
+    /// The sockets of a service manager that serve because nothing says otherwise: all that are not named for something else, where
+    /// `bind` names none.
+    fn by_itself(&mut self, resolved: &Resolved) -> Result<Vec<Wanted>, DoorFault> {
+        let binds = resolved.list("bind");
+        if binds.iter().any(|text| given::name_in(text).is_some()) {
+            return Ok(Vec::new());
         }
+        let elsewhere = given::names_beside(resolved);
+        let serving = self.given.all().filter(|(name, socket)| {
+            socket.is_listener() && elsewhere.iter().all(|(_, other)| other != name)
+        });
+        let serving: Vec<_> = serving
+            .map(|(_, socket)| given::copy(socket))
+            .collect::<Result<_, _>>()
+            .map_err(|error| DoorFault::Setting(error.to_string()))?;
+        Ok(self.admit(serving))
+    }
+
+    fn read(
+        &mut self,
+        text: &str,
+        resolved: &Resolved,
+        wanted: &mut Vec<Wanted>,
+    ) -> Result<(), String> {
+        match Bind::read(text)? {
+            Bind::Open(address) => wanted.push(Wanted {
+                address,
+                options: options(resolved),
+                copies: 1,
+            }),
+            Bind::Descriptor(number) => {
+                let socket = self.given.descriptor(number)?;
+                let socket = given::copy(socket).map_err(|error| error.to_string())?;
+                wanted.extend(self.admit(vec![socket]));
+            }
+            Bind::Given(name) => {
+                let elsewhere = given::names_beside(resolved);
+                if let Some((setting, _)) = elsewhere.iter().find(|(_, other)| *other == name) {
+                    return Err(format!(
+                        "the socket \"{name}\" is wanted by bind and by {setting}; have a .socket unit for each"
+                    ));
+                }
+                let sockets = self
+                    .given
+                    .named(&name)
+                    .map_err(|why| format!("{why} (--bind {text})"))?;
+                let copies: Result<Vec<_>, _> = sockets.into_iter().map(given::copy).collect();
+                wanted.extend(self.admit(copies.map_err(|error| error.to_string())?));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sockets that are open already, and are to be listened on.
+    fn admit(&mut self, sockets: Vec<Socket>) -> Vec<Wanted> {
+        let wanted = sockets
+            .iter()
+            .map(|socket| Wanted::new(socket.address().clone()))
+            .collect();
+        let (_, fresh): (Vec<_>, Vec<_>) = sockets
+            .into_iter()
+            .partition(|socket| self.listeners.find(socket.address()).is_some());
+        fresh
+            .into_iter()
+            .for_each(|socket| self.listeners.add(socket));
+        wanted
+    }
+
+    /// Sockets of a service manager that nothing listens on: names and addresses.
+    pub fn unused(&self, resolved: &Resolved) -> Vec<String> {
+        let elsewhere = given::names_beside(resolved);
+        let unused = self.given.all().filter(|(name, socket)| {
+            self.listeners.find(socket.address()).is_none()
+                && elsewhere.iter().all(|(_, other)| other != name)
+        });
+        unused
+            .map(|(name, socket)| format!("\"{name}\" ({})", socket.address()))
+            .collect()
+    }
+
+    /// Closes what is not wanted any more.
+    pub fn commit(&mut self, staged: Staged) {
+        self.listeners.commit(staged);
     }
 
     /// Copies of the descriptors that workers get: what stays, then what was opened.
@@ -147,11 +204,15 @@ impl Doors {
     ///
     /// # Errors
     /// In words.
-    pub fn hand_over(&self, mut successor: Successor) -> Result<Successor, String> {
-        let name = if self.managed { MANAGED } else { OWN };
-        for fd in self.listeners.iter().flat_map(|listener| listener.fds()) {
+    pub fn hand_over(&self, successor: Successor) -> Result<Successor, String> {
+        let mut successor = self.given.hand_over(successor)?;
+        let own = self
+            .listeners
+            .iter()
+            .filter(|listener| !self.given.has(listener.address()));
+        for fd in own.flat_map(|listener| listener.fds()) {
             successor = successor
-                .socket(name, fd)
+                .socket(OWN, fd)
                 .map_err(|error| error.to_string())?;
         }
         Ok(successor)
@@ -169,33 +230,13 @@ impl Doors {
 
     /// The predecessor is gone.
     pub fn adopt_files(&mut self) {
-        if !self.managed {
-            self.listeners.adopt_files();
-        }
+        let given = &self.given;
+        self.listeners.adopt_files(|address| !given.has(address));
     }
 
     /// Closes everything.
     pub fn close(&mut self) {
         self.listeners = Listeners::new();
-    }
-
-    /// Takes a descriptor that whoever started us left open.
-    fn descriptor(&mut self, number: i32) -> Result<Address, DoorFault> {
-        if let Some(address) = self.descriptors.get(&number) {
-            return Ok(address.clone());
-        }
-        let fault = |words: String| DoorFault::Setting(format!("{words} (--bind fd://{number})"));
-        let socket = Socket::inherited(number).map_err(|error| fault(error.to_string()))?;
-        if !socket.is_listener() {
-            return Err(fault(format!(
-                "descriptor {number} is {}, not a listening socket",
-                socket.kind()
-            )));
-        }
-        let address = socket.address().clone();
-        self.descriptors.insert(number, address.clone());
-        self.listeners.add(socket);
-        Ok(address)
     }
 }
 

@@ -11,6 +11,7 @@ mod boot;
 mod control;
 mod doors;
 mod extension;
+mod given;
 mod log;
 mod python;
 mod server;

@@ -5,7 +5,6 @@ mod support;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use socket_activation::Successor;
 use support::{PID_APP, PROGRAM, Setup, get_from, saying};
 use testkit::{Address, FreePort};
 
@@ -90,70 +89,6 @@ fn a_stale_socket_is_replaced() {
 }
 
 #[test]
-fn sockets_of_a_service_manager_take_the_place_of_bind() {
-    let setup = Setup::new(&saying("activated"));
-    let path = setup.prefix.join("manager.sock");
-    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
-    // The command's environment and folder, started by the protocol of systemd.
-    let command = setup.command(PROGRAM);
-    let mut next = Successor::new(PROGRAM)
-        .args(["app", "--bind", "unix:unused.sock"])
-        .current_dir(setup.prefix.path());
-    for (name, value) in command.get_envs() {
-        next = match value {
-            Some(value) => next.env(name, value),
-            None => next.env_remove(name),
-        };
-    }
-    let log = std::fs::File::create(setup.prefix.join("stderr.log")).unwrap();
-    let mut child = next
-        .socket("web", &listener)
-        .unwrap()
-        .stderr(log)
-        .spawn()
-        .unwrap();
-    assert_eq!(
-        get_from(&Address::Unix(path.clone()), "/").unwrap().text(),
-        "activated"
-    );
-    assert!(!setup.prefix.join("unused.sock").exists());
-    // A reload keeps them, whatever bind says.
-    let pid = rustix::process::Pid::from_child(&child);
-    setup.prefix.write("app.py", saying("reloaded")).unwrap();
-    support::kill(pid, rustix::process::Signal::HUP);
-    let until = testkit::Deadline::after(support::PATIENCE);
-    let reloaded = until.poll(&testkit::StopFlag::default(), || {
-        get_from(&Address::Unix(path.clone()), "/")
-            .ok()
-            .filter(|answer| answer.text() == "reloaded")
-    });
-    assert!(reloaded.is_some());
-    support::kill(pid, rustix::process::Signal::TERM);
-    assert_eq!(child.wait().unwrap().code(), Some(0));
-    assert!(path.exists(), "the manager's socket file is the manager's");
-}
-
-#[test]
-fn a_descriptor_may_be_named() {
-    let setup = Setup::new(&saying("by number"));
-    let path = setup.prefix.join("five.sock");
-    // The shell leaves descriptor 5 open; python makes the socket for it.
-    let script = "
-import os, socket, sys
-s = socket.socket(socket.AF_UNIX); s.bind('five.sock'); s.listen(8)
-os.dup2(s.fileno(), 5); os.execv(sys.argv[1], [sys.argv[1], 'app', '--bind', 'fd://5'])
-";
-    let mut command = setup.command("python3");
-    command.args(["-c", script, PROGRAM]);
-    let server = setup.spawn_as(&mut command);
-    let answer = server.until("an answer", || {
-        get_from(&Address::Unix(path.clone()), "/").ok()
-    });
-    assert_eq!(answer.text(), "by number");
-    server.until_log("Listening at: unix:five.sock", 1);
-}
-
-#[test]
 fn the_application_finds_its_folder_path_and_variables() {
     let setup = Setup::new("application = None")
         .file("project/inner.py", EVAL_APP)
@@ -209,6 +144,30 @@ fn threads_and_workers_show_in_the_environ() {
         "{}",
         server.log()
     );
+}
+
+#[test]
+fn idle_connections_leave_room_for_as_many_new_ones_as_there_are_threads() {
+    let server = Setup::new(&saying("hello"))
+        .args(&["--threads", "2", "--worker-connections", "3"])
+        .args(&["--keep-alive", "60"])
+        .start();
+    let kept =
+        |answer: &testkit::http::Response| answer.field("Connection").as_deref() != Some("close");
+    let mut one = server.client();
+    // The connection that found out whether it answers may not be gone yet.
+    server.until("a connection is kept", || {
+        let answer = one.get("/").unwrap();
+        if !kept(&answer) {
+            one = server.client();
+        }
+        kept(&answer).then_some(())
+    });
+    assert!(!kept(&server.client().get("/").unwrap()));
+    drop(one);
+    server.until("their places are free", || {
+        kept(&server.client().get("/").unwrap()).then_some(())
+    });
 }
 
 #[test]
@@ -299,8 +258,7 @@ def on_exit(server): note('on_exit')
 #[test]
 fn workers_run_as_another_user_who_owns_socket_and_logs() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED: only root can become another user");
-        return;
+        return testkit::nothing_checked("only root can become another user");
     }
     let setup = Setup::new(EVAL_APP);
     // The folder of the application must be open to that user.
@@ -324,6 +282,143 @@ fn workers_run_as_another_user_who_owns_socket_and_logs() {
         let found = std::fs::metadata(server.prefix.join(name)).unwrap();
         use std::os::unix::fs::MetadataExt;
         assert_eq!((found.uid(), found.gid()), (54321, 54322), "{name}");
+    }
+}
+
+#[test]
+fn initgroups_gives_workers_the_groups_of_their_user() {
+    if !rustix::process::geteuid().is_root() {
+        return testkit::nothing_checked("only root can become another user");
+    }
+    // Which groups "nobody" is in is the machine's affair; here it is in two more.
+    let file = "
+import os
+def post_fork(server, worker):
+    def initgroups(name, group):
+        assert name == 'nobody', name
+        os.setgroups([group, 54323, 54324])
+    os.initgroups = initgroups
+";
+    for (arguments, groups) in [
+        (&[][..], "[54322]"),
+        (&["--initgroups"], "[54322, 54323, 54324]"),
+    ] {
+        let server = Setup::new(EVAL_APP)
+            .file("gunicorn.conf.py", file)
+            .args(&["--user", "nobody", "--group", "54322"])
+            .args(arguments)
+            .start_when("/?1");
+        assert_eq!(server.text("/?os.getgroups()"), groups);
+    }
+}
+
+#[test]
+fn servers_share_an_address_where_both_are_told_to() {
+    let port = FreePort::find().unwrap();
+    let address = port.address().to_string();
+    let start = |arguments: &[&str]| {
+        Setup::new(PID_APP)
+            .args(&["--bind", &address])
+            .args(arguments)
+    };
+    let one = start(&["--reuse-port"]).start();
+    let two = start(&["--reuse-port"]).start();
+    // Which of them answers is the kernel's choice.
+    let asked = || get_from(&Address::Tcp(port.address()), "/").unwrap().text();
+    for server in [&one, &two] {
+        let own = server.text("/");
+        server.until("its turn", || (asked() == own).then_some(()));
+    }
+}
+
+/// What `ps` shows of a process.
+fn title(pid: impl std::fmt::Display) -> String {
+    let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
+    line.trim_end_matches('\0').replace('\0', " ")
+}
+
+#[test]
+fn processes_have_titles_where_a_name_is_given() {
+    let server = Setup::new(PID_APP).start();
+    assert!(title(server.pid().as_raw_pid()).starts_with(PROGRAM));
+
+    let long = "n".repeat(300);
+    let mut server = Setup::new(EVAL_APP)
+        .file("gunicorn.conf.py", &format!("proc_name = '{long}'"))
+        .env("KEPT", "1")
+        .start_when("/?1");
+    let (master, worker) = (server.pid().as_raw_pid(), server.text("/?os.getpid()"));
+    assert_eq!(title(master), format!("gunicorn: master [{long}]"));
+    assert_eq!(title(&worker), format!("gunicorn: worker [{long}]"));
+    assert_eq!(
+        server.text("/?os.environ['KEPT']+sys.argv[1]"),
+        "1app:application"
+    );
+    // A new name comes with a reload, a mark with an upgrade, until the old server is gone.
+    server.write(
+        "gunicorn.conf.py",
+        "proc_name = 'shop'\npidfile = 'app.pid'",
+    );
+    server.signal(rustix::process::Signal::HUP);
+    server.until("the new name", || {
+        (title(master) == "gunicorn: master [shop]").then_some(())
+    });
+    server.signal(rustix::process::Signal::USR2);
+    let next: i32 = server.until("the new server's pid file", || {
+        server.read("app.pid.2").trim().parse().ok()
+    });
+    server.until("the mark", || {
+        (title(next) == "gunicorn: master [shop.2]").then_some(())
+    });
+    server.until_log("Booting worker with pid", 3);
+    server.stop();
+    server.until("the name without it", || {
+        (title(next) == "gunicorn: master [shop]").then_some(())
+    });
+    let next = rustix::process::Pid::from_raw(next).unwrap();
+    support::kill(next, rustix::process::Signal::TERM);
+    server.until("the end", || (!support::is_alive(next)).then_some(()));
+}
+
+#[test]
+fn processes_have_titles_where_setproctitle_is_installed() {
+    let package = "
+def setproctitle(title):
+    with open('titles', 'a') as file:
+        file.write(title + '\\n')
+";
+    let server = Setup::new(PID_APP).file("setproctitle.py", package).start();
+    assert_eq!(
+        title(server.pid().as_raw_pid()),
+        "gunicorn: master [app:application]"
+    );
+    assert_eq!(
+        server.read("titles"),
+        "gunicorn: template [app:application]\ngunicorn: worker [app:application]\n"
+    );
+}
+
+#[test]
+fn a_daemon_keeps_what_the_shell_redirected_where_it_is_told_to() {
+    const PRINTING_APP: &str = "
+def application(environ, start_response):
+    print('from the application', flush=True)
+    start_response('200 OK', [])
+    return [b'ok']
+";
+    for (arguments, keeps) in [(&[][..], false), (&["-R"], true)] {
+        let setup = Setup::new(PRINTING_APP)
+            .args(&["--daemon", "--pid", "app.pid", "--log-file", "e.log"])
+            .args(arguments);
+        let mut server = setup.spawn();
+        assert_eq!(server.wait(), 0, "{}", server.log());
+        let pid = server.read("app.pid").trim().parse().unwrap();
+        let daemon = rustix::process::Pid::from_raw(pid).unwrap();
+        assert_eq!(server.text("/"), "ok");
+        let printed = server.read("stdout.log").contains("from the application");
+        assert_eq!(printed, keeps);
+        support::kill(daemon, rustix::process::Signal::TERM);
+        server.until("the end", || (!support::is_alive(daemon)).then_some(()));
     }
 }
 
@@ -366,8 +461,7 @@ fn as_pid_1_it_obeys_and_collects_orphans() {
         .args(["--pid", "--fork", "--mount-proc", "true"])
         .status();
     if !may.is_ok_and(|status| status.success()) {
-        eprintln!("SKIPPED: unshare --pid --mount-proc is not permitted here");
-        return;
+        return testkit::nothing_checked("unshare --pid --mount-proc is not permitted");
     }
     let setup = Setup::new(EVAL_APP);
     let mut command = setup.command("unshare");

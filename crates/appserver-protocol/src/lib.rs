@@ -189,6 +189,7 @@ mod tests {
             },
             FromTemplate::Settled {
                 python_logging: true,
+                titles: false,
             },
             FromTemplate::Loaded,
             FromTemplate::HookDone,

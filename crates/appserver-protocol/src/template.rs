@@ -125,6 +125,9 @@ pub enum FromTemplate {
         /// Python's logging was configured (`logconfig`, `logger_class`, handlers of the configuration file): it is to write what
         /// the master says, too.
         python_logging: bool,
+        /// Processes are to have titles: the package setproctitle is installed, or a `proc_name` was given.
+        #[serde(default)]
+        titles: bool,
     },
     /// The application can be imported.
     Loaded,

@@ -28,7 +28,7 @@ pub enum FromWorker {
     },
 }
 
-/// The limit that a worker has reached.
+/// The limit that a worker has reached, or what else makes it ask for a successor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Retirement {
@@ -38,6 +38,8 @@ pub enum Retirement {
     MaxRss,
     /// `worker_max_lifetime`.
     MaxLifetime,
+    /// A hook has set `worker.alive` to false.
+    Hook,
 }
 
 /// What a worker is told.

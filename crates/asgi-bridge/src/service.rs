@@ -255,11 +255,13 @@ impl Service for AsgiService {
             head,
             mut content,
             connection,
+            ordinal,
             received,
             ..
         } = request;
         let settings = &self.core.settings.http;
-        let (facts, objection) = receive(&self.core.policy, settings, head, connection, received);
+        let from = (connection, ordinal);
+        let (facts, objection) = receive(&self.core.policy, settings, head, from, received);
         if let Some(objection) = objection {
             let hooks = &*self.core.hooks;
             log_invalid(hooks, Level::Warning, &facts.connection, &objection);

@@ -3,7 +3,7 @@
 //! - [`fleet`] decides: what to do when a worker ends, hangs, asks to be replaced; how a reload, a drain, a change of
 //!   size proceeds. It owns no process and no clock.
 //! - [`master`] acts: one thread, one `poll`; a program plugs in through [`Program`].
-//! - [`bind`], [`pidfile`], [`privileges`], [`process`], [`upgrade`], [`reap`], [`signals`], [`oom`]: the pieces that a
+//! - [`bind`], [`pidfile`], [`privileges`], [`process`], [`upgrade`], [`reap`], [`signals`], [`title`], [`oom`]: the pieces that a
 //!   server needs around that, each usable alone.
 //! - [`channel`], [`board`] and [`link`] tie the two processes together: orders and reports with descriptors, shared
 //!   memory for heartbeats and counters, and the worker's side of both.
@@ -26,6 +26,7 @@ pub mod privileges;
 pub mod process;
 pub mod reap;
 pub mod signals;
+pub mod title;
 pub mod upgrade;
 
 pub use bind::{BindError, BindOptions, Listener, Listeners, Wanted};

@@ -555,6 +555,7 @@ mod tests {
                 let facts = Facts {
                     head,
                     connection: connection.clone(),
+                    ordinal: 1,
                     received: std::time::Instant::now(),
                     secure,
                     trusted: false,

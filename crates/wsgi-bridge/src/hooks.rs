@@ -115,6 +115,8 @@ pub struct Facts {
     pub head: RequestHead,
     /// The connection that it came by.
     pub connection: Arc<Connection>,
+    /// How many requests the connection has carried, this one included.
+    pub ordinal: u64,
     /// When its first byte was read.
     pub received: Instant,
     /// Whether `wsgi.url_scheme` is `https`.

@@ -347,6 +347,7 @@ mod tests {
         let facts = Facts {
             head: request.head,
             connection: request.connection,
+            ordinal: request.ordinal,
             received: request.received,
             secure: false,
             trusted: false,

@@ -36,7 +36,7 @@ pub fn receive(
     policy: &Policy,
     settings: &Settings,
     mut head: RequestHead,
-    connection: Arc<Connection>,
+    (connection, ordinal): (Arc<Connection>, u64),
     received: Instant,
 ) -> (Arc<Facts>, Option<Objection>) {
     if settings.casefold_http_method {
@@ -55,6 +55,7 @@ pub fn receive(
         trailers: (head.version == Version::Http2).then(Default::default),
         head,
         connection,
+        ordinal,
         received,
         secure: verdict.secure,
         trusted: verdict.trusted,

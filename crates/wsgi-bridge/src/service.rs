@@ -340,6 +340,7 @@ impl Service for WsgiService {
             head,
             content,
             connection,
+            ordinal,
             received,
             ..
         } = request;
@@ -348,7 +349,8 @@ impl Service for WsgiService {
         let resets = head.version == Version::Http2 && matches!(self.mode, Mode::Pool(_));
         connection.ignore_client_abort(!resets);
         let core = &self.core;
-        let (facts, objection) = receive(&core.policy, &core.settings, head, connection, received);
+        let from = (connection, ordinal);
+        let (facts, objection) = receive(&core.policy, &core.settings, head, from, received);
         match (&self.mode, objection) {
             (_, Some(objection)) => self.object(facts, &objection),
             (Mode::Inline(turn), None) if content.is_end() && !turn.is_taken() => {

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use proxy_core::server::{Accepted, Connection, Drain, Listener, serve_connection};
 use supervisor::{Board, Counter};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::place::{Application, Place};
 use crate::gateway::{Gateway, serve_proxied};
 use crate::peers::{Open, Peers};
+use crate::room::Room;
 use crate::{protocols, signals};
 
 /// How long a connection may wait for another worker while this one makes a long response.
@@ -27,7 +28,7 @@ pub(super) async fn accept<A: Application>(
     listener: Listener,
     service: Arc<A>,
     drain: Drain,
-    places: Option<Arc<Semaphore>>,
+    room: Option<Arc<Room>>,
     board: Arc<Board>,
     peers: Arc<Peers>,
     here: Place,
@@ -36,8 +37,8 @@ pub(super) async fn accept<A: Application>(
     let mut more = 0;
     loop {
         service.ready(DEFERENCE).await;
-        let place = match &places {
-            Some(places) => places.clone().acquire_owned().await.ok(),
+        let place = match &room {
+            Some(room) => room.enter().await,
             None => None,
         };
         let mut accepting = pin!(listener.accept_after(|waited| here.pause(peers.pause(waited))));

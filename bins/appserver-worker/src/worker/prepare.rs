@@ -17,6 +17,7 @@ use crate::hooks::WorkerHooks;
 use crate::peers::Peers;
 use crate::reports::{reports, set_access};
 use crate::retire::Limits;
+use crate::room::Room;
 use crate::settings;
 use crate::statics::{Files, Mounts};
 
@@ -54,15 +55,17 @@ pub(super) fn prepare(
         .map_err(|error| boot_error(py, &error))?
         .unbind();
     // As many calls as there are connections can be under way on an event loop.
-    let at_a_time = if settings.is_asgi() {
-        settings.worker_connections
-    } else {
-        settings.threads
+    let at_a_time = match settings.worker_connections {
+        _ if !settings.is_asgi() => settings.threads,
+        0 => u32::MAX,
+        limit => limit,
     };
+    let room = Room::of(&settings);
     let peers = Arc::new(Peers::join(at_a_time.max(1)));
     let hooks = WorkerHooks::new(
         link.board().clone(),
         peers.clone(),
+        room.clone(),
         access.clone(),
         python,
         settings.metrics_bind.is_some(),
@@ -131,6 +134,18 @@ pub(super) fn prepare(
             }
         }
     };
+    // Hooks may have changed it; chance has added its part already.
+    let most: u64 = python
+        .getattr("State")?
+        .getattr("worker")?
+        .getattr("max_requests")?
+        .extract()
+        .unwrap_or_default();
+    let settings = WorkerSettings {
+        max_requests: most % i64::MAX.cast_unsigned(),
+        max_requests_jitter: 0,
+        ..settings
+    };
     let random = py.import("random")?;
     let chance = || random.call_method0("random")?.extract();
     let (limits, warning) =
@@ -144,6 +159,7 @@ pub(super) fn prepare(
             settings,
             hooks,
             peers,
+            room,
             board: link.board().clone(),
             access,
             limits,

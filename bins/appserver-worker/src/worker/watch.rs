@@ -14,6 +14,7 @@ use wsgi_bridge::Hooks;
 
 use super::Worker;
 use super::place::Application;
+use crate::retire::Due;
 use crate::{logs, signals};
 
 /// How often the heart beats.
@@ -59,6 +60,9 @@ impl Worker {
                 ready = wakeup.readable() => {
                     signals::drain();
                     ready?.clear_ready();
+                    if let (Some(link), true) = (&*link, signals::retiring()) {
+                        self.look_around(link.get_ref(), &mut leaving);
+                    }
                 }
                 ready = readable(link) => {
                     let mut ready = ready?;
@@ -79,7 +83,7 @@ impl Worker {
 
     /// With every beat: is it time to go, has the code changed?
     fn look_around(&self, link: &Link, leaving: &mut bool) {
-        if let (false, Some(due)) = (*leaving, self.limits.due(self.hooks.requests())) {
+        if let (false, Some(due)) = (*leaving, self.due()) {
             *leaving = true;
             self.hooks.log(wsgi_bridge::Level::Info, &due.words);
             let _ = link.report(FromWorker::Retires { why: due.why }, &[]);
@@ -88,6 +92,11 @@ impl Worker {
         if self.settings.reload {
             self.look_for_changes(link);
         }
+    }
+
+    fn due(&self) -> Option<Due> {
+        let by_hook = signals::retiring().then(Due::by_hook);
+        by_hook.or_else(|| self.limits.due(self.hooks.requests()))
     }
 
     fn obey(&self, order: Order<ToWorker>) {

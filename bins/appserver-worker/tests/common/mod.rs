@@ -19,6 +19,7 @@ use supervisor::{Board, Channel, Order, Report};
 /// The answer to settings that ask nothing of Python's logging.
 pub const SETTLED: FromTemplate = FromTemplate::Settled {
     python_logging: false,
+    titles: false,
 };
 
 /// The extension, where Cargo put it: beside the test's own executable, or one folder up.

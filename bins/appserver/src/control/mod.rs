@@ -16,9 +16,10 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use supervisor::Master;
-use supervisor::socket_activation::Address;
+use supervisor::socket_activation::{Address, Kind};
 
 use crate::address::Bind;
+use crate::given::{self, Given};
 use crate::server::Server;
 use crate::settings::Resolved;
 pub(crate) use client::main as client;
@@ -43,11 +44,19 @@ pub(crate) struct Control {
     last: u64,
 }
 
-/// A listening socket with a path, which goes with it.
+/// A listening socket with a path, which goes with it unless the socket was given.
 #[derive(Debug)]
 struct Socket {
-    path: PathBuf,
+    place: Place,
     listener: UnixListener,
+}
+
+/// Where a side socket is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    Address(Address),
+    /// A service manager has opened it, under this name.
+    Given(String),
 }
 
 #[derive(Debug)]
@@ -59,8 +68,8 @@ enum Metrics {
 /// What settings want of the side sockets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Wanted {
-    control: Option<(PathBuf, u32)>,
-    metrics: Option<Address>,
+    control: Option<(Place, u32)>,
+    metrics: Option<Place>,
 }
 
 /// What is to take the place of the present sockets: only those that the settings want changed.
@@ -88,17 +97,17 @@ impl Control {
     ///
     /// # Errors
     /// Why there are no metrics, with the setting.
-    pub fn stage(&self, resolved: &Resolved) -> Result<Staged, String> {
+    pub fn stage(&self, resolved: &Resolved, given: &Given) -> Result<Staged, String> {
         let wanted = Wanted::read(resolved)?;
         let mut staged = Staged::default();
         if wanted.control != self.wanted.control || self.socket.is_none() {
-            let there = self.socket.as_ref().map(|socket| &socket.path);
+            let there = self.socket.as_ref().map(|socket| &socket.place);
             match &wanted.control {
                 // Only its mode is another.
-                Some((path, mode)) if there == Some(path) => {
-                    staged.note = chmod(path, *mode).err();
+                Some((place, mode)) if there == Some(place) => {
+                    staged.note = chmod(place, *mode).err();
                 }
-                Some((path, mode)) => match open_control(resolved, path, *mode) {
+                Some((place, mode)) => match open_control(resolved, place, *mode, given) {
                     Ok(socket) => staged.socket = Some(Some(socket)),
                     Err(note) => {
                         staged.socket = Some(None);
@@ -109,8 +118,9 @@ impl Control {
             }
         }
         if wanted.metrics != self.wanted.metrics {
-            let metrics = wanted.metrics.as_ref().map(open_metrics).transpose();
-            staged.metrics = Some(metrics.map_err(|error| metrics_fault(resolved, error))?);
+            let metrics = wanted.metrics.as_ref();
+            let metrics = metrics.map(|place| open_metrics(place, given)).transpose();
+            staged.metrics = Some(metrics.map_err(|why| metrics_fault(resolved, why))?);
         }
         staged.wanted = wanted;
         Ok(staged)
@@ -120,8 +130,14 @@ impl Control {
     ///
     /// # Errors
     /// Why there can be no metrics, with the setting.
-    pub fn check(resolved: &Resolved) -> Result<(), String> {
-        Wanted::read(resolved).map(drop)
+    pub fn check(resolved: &Resolved, given: &Given) -> Result<(), String> {
+        match Wanted::read(resolved)?.metrics {
+            Some(Place::Given(name)) => given
+                .named(&name)
+                .map(drop)
+                .map_err(|why| metrics_fault(resolved, why)),
+            _ => Ok(()),
+        }
     }
 
     /// Puts new sockets in the place of the old ones.
@@ -141,7 +157,9 @@ impl Control {
             Metrics::Tcp(listener) => {
                 Some(format!("http://{}/metrics", listener.local_addr().ok()?))
             }
-            Metrics::Unix(socket) => Some(format!("unix:{}", socket.path.display())),
+            Metrics::Unix(socket) => Address::of(&socket.listener)
+                .ok()
+                .map(|address| address.to_string()),
         }
     }
 
@@ -189,8 +207,10 @@ impl Control {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // Somebody may have removed it already.
-        let _ = std::fs::remove_file(&self.path);
+        if let Place::Address(Address::Path(path)) = &self.place {
+            // Somebody may have removed it already.
+            let _ = std::fs::remove_file(path);
+        }
     }
 }
 
@@ -199,8 +219,11 @@ impl Wanted {
         let named = named_path(resolved);
         let path = match named {
             _ if resolved.is_on("control_socket_disable") => None,
-            Some(path) => Some(std::path::absolute(path).map_err(|error| error.to_string())?),
-            None => default_path(),
+            Some(text) if given::name_in(text).is_some() => {
+                given::name_in(text).map(|name| Place::Given(name.to_owned()))
+            }
+            Some(path) => Some(at_path(path.as_ref())?),
+            None => default_path().map(|path| Place::Address(Address::Path(path))),
         };
         let mode = resolved.number("control_socket_mode") as u32;
         let metrics = resolved.text("metrics_bind").map(metrics_place).transpose();
@@ -248,34 +271,56 @@ fn named_path(resolved: &Resolved) -> Option<&str> {
         .filter(|path| !path.is_empty())
 }
 
-fn open_control(resolved: &Resolved, path: &Path, mode: u32) -> Result<Socket, String> {
-    if let (None, Some(folder)) = (named_path(resolved), path.parent()) {
-        std::fs::create_dir_all(folder).map_err(|error| control_fault(path, &error))?;
+fn at_path(path: &Path) -> Result<Place, String> {
+    std::path::absolute(path)
+        .map(|path| Place::Address(Address::Path(path)))
+        .map_err(|error| error.to_string())
+}
+
+fn open_control(
+    resolved: &Resolved,
+    place: &Place,
+    mode: u32,
+    given: &Given,
+) -> Result<Socket, String> {
+    match place {
+        Place::Given(name) => match given_listener(name, given) {
+            Ok(Metrics::Unix(socket)) => Ok(socket),
+            Ok(Metrics::Tcp(_)) => Err(control_fault(name, "it is no unix socket")),
+            Err(why) => Err(control_fault(name, why)),
+        },
+        Place::Address(Address::Path(path)) => {
+            let fault = |error: io::Error| control_fault(path.display(), error);
+            if let (None, Some(folder)) = (named_path(resolved), path.parent()) {
+                std::fs::create_dir_all(folder).map_err(fault)?;
+            }
+            let socket = open_unix(path).map_err(fault)?;
+            chmod(place, mode)?;
+            Ok(socket)
+        }
+        Place::Address(other) => Err(control_fault(other, "it has no path")),
     }
-    let socket = open_unix(path).map_err(|error| control_fault(path, &error))?;
-    chmod(path, mode)?;
-    Ok(socket)
 }
 
-fn chmod(path: &Path, mode: u32) -> Result<(), String> {
+/// One that was given has the mode that its unit says.
+fn chmod(place: &Place, mode: u32) -> Result<(), String> {
+    let Place::Address(Address::Path(path)) = place else {
+        return Ok(());
+    };
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
-        .map_err(|error| control_fault(path, &error))
+        .map_err(|error| control_fault(path.display(), error))
 }
 
-fn control_fault(path: &Path, error: &io::Error) -> String {
-    format!(
-        "there is no control socket: \"{}\": {error} (control_socket, --control-socket)",
-        path.display()
-    )
+fn control_fault(place: impl std::fmt::Display, why: impl std::fmt::Display) -> String {
+    format!("there is no control socket: \"{place}\": {why} (control_socket, --control-socket)")
 }
 
-fn metrics_place(text: &str) -> Result<Address, String> {
+fn metrics_place(text: &str) -> Result<Place, String> {
     match Bind::read(text)? {
-        Bind::Open(address @ Address::Inet(_)) => Ok(address),
-        Bind::Open(Address::Path(path)) => std::path::absolute(path)
-            .map(Address::Path)
-            .map_err(|error| error.to_string()),
-        _ => Err("metrics are told at HOST:PORT or unix:PATH".to_owned()),
+        Bind::Open(address @ Address::Inet(_)) => Ok(Place::Address(address)),
+        Bind::Open(Address::Path(path)) => at_path(&path),
+        Bind::Given(name) => Ok(Place::Given(name)),
+        _ => Err("metrics are told at HOST:PORT, unix:PATH or systemd:NAME".to_owned()),
     }
 }
 
@@ -284,16 +329,43 @@ fn metrics_fault(resolved: &Resolved, why: impl std::fmt::Display) -> String {
     format!("{why} (metrics_bind, --metrics-bind {text})")
 }
 
-fn open_metrics(place: &Address) -> io::Result<Metrics> {
-    match place {
-        Address::Inet(address) => {
-            let listener = TcpListener::bind(address)?;
+fn open_metrics(place: &Place, given: &Given) -> Result<Metrics, String> {
+    let address = match place {
+        Place::Given(name) => return given_listener(name, given),
+        Place::Address(address) => address,
+    };
+    let opened = match address {
+        Address::Inet(address) => TcpListener::bind(address).and_then(|listener| {
             listener.set_nonblocking(true)?;
             Ok(Metrics::Tcp(listener))
-        }
+        }),
         Address::Path(path) => open_unix(path).map(Metrics::Unix),
         _ => Err(io::ErrorKind::Unsupported.into()),
-    }
+    };
+    opened.map_err(|error| error.to_string())
+}
+
+/// The first socket of a service manager that has this name.
+fn given_listener(name: &str, given: &Given) -> Result<Metrics, String> {
+    let found = given.named(name)?;
+    let socket = given::copy(found[0]).map_err(|error| error.to_string())?;
+    let listener = match socket.kind() {
+        Kind::UnixListener => socket.into_unix_listener().map(|listener| {
+            Metrics::Unix(Socket {
+                place: Place::Given(name.to_owned()),
+                listener,
+            })
+        }),
+        _ => socket.into_tcp_listener().map(Metrics::Tcp),
+    };
+    let listener = listener.map_err(|error| error.to_string())?;
+    let unblocked = match &listener {
+        Metrics::Unix(socket) => socket.listener.set_nonblocking(true),
+        Metrics::Tcp(listener) => listener.set_nonblocking(true),
+    };
+    unblocked
+        .map(|()| listener)
+        .map_err(|error| error.to_string())
 }
 
 /// A socket at a path; what a process that is gone has left there is replaced.
@@ -312,6 +384,8 @@ fn open_unix(path: &Path) -> io::Result<Socket> {
         bound => bound?,
     };
     listener.set_nonblocking(true)?;
-    let path = path.to_owned();
-    Ok(Socket { path, listener })
+    Ok(Socket {
+        place: Place::Address(Address::Path(path.to_owned())),
+        listener,
+    })
 }

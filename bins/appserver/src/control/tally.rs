@@ -17,6 +17,8 @@ pub(crate) enum Reason {
     MaxRss,
     /// It had lived for `worker_max_lifetime`.
     MaxLifetime,
+    /// A hook of the configuration file wanted it (`worker.alive = False`).
+    Hook,
     /// It was stuck (`timeout`).
     Timeout,
     /// The kernel had no memory left.
@@ -37,6 +39,7 @@ impl Reason {
             Self::MaxRequests => "max_requests",
             Self::MaxRss => "max_rss",
             Self::MaxLifetime => "max_lifetime",
+            Self::Hook => "hook",
             Self::Timeout => "timeout",
             Self::OutOfMemory => "out_of_memory",
             Self::Signal => "signal",
@@ -52,6 +55,7 @@ impl From<Retirement> for Reason {
             Retirement::MaxRequests => Self::MaxRequests,
             Retirement::MaxRss => Self::MaxRss,
             Retirement::MaxLifetime => Self::MaxLifetime,
+            Retirement::Hook => Self::Hook,
         }
     }
 }

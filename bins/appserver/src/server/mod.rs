@@ -23,7 +23,7 @@ use supervisor::{
     Program, Signal, Signals, SpawnOrder, Spawned, WorkerId,
 };
 
-pub(crate) use release::Release;
+pub(crate) use release::{Manner, Release};
 
 use crate::control::{self, Control, Reason, Tally};
 use crate::doors::Doors;
@@ -154,6 +154,7 @@ impl Server {
 
     /// Serves until the end, after it has obeyed the signals that came before; the result is the exit status.
     pub fn run(mut self, mut master: Master, early: &[Signal]) -> u8 {
+        self.show_title();
         for signal in early {
             self.handle(*signal, &mut master);
         }
@@ -186,6 +187,20 @@ impl Server {
             waiting.release(status);
         }
         status
+    }
+
+    /// Names this process as the newest release wants it.
+    fn show_title(&self) {
+        let mark = match self.upgrade.predecessor() {
+            Some(_) => crate::boot::SUCCESSOR_SUFFIX,
+            None => "",
+        };
+        let newest = self.releases.values().next_back();
+        let title = newest.and_then(|release| release.title(mark));
+        if let Some(Err(error)) = title.map(|title| supervisor::title::set_title(&title)) {
+            let words = format_args!("the master has no title (proc_name): {error}");
+            self.log.line(crate::log::Level::Debug, words);
+        }
     }
 
     /// `on_exit`, in the newest template that is left.

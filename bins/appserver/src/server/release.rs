@@ -16,6 +16,15 @@ const HEARTBEAT_GRACE: Duration = Duration::from_secs(4);
 /// The least time for importing the application.
 const BOOT_MIN: Duration = Duration::from_secs(60);
 
+/// What a template says when it has settled.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Manner {
+    /// Its logging writes the master's lines.
+    pub python_logging: bool,
+    /// Processes have titles.
+    pub titles: bool,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Release {
@@ -23,8 +32,8 @@ pub(crate) struct Release {
     pub resolved: Resolved,
     /// What forks its workers.
     pub template: Template,
-    /// Its template's logging writes the master's lines.
-    pub python_logging: bool,
+    /// What its template said.
+    pub manner: Manner,
     sockets: Vec<OwnedFd>,
 }
 
@@ -34,14 +43,26 @@ impl Release {
         template: Template,
         resolved: Resolved,
         sockets: Vec<OwnedFd>,
-        python_logging: bool,
+        manner: Manner,
     ) -> Self {
         Self {
             resolved,
             template,
-            python_logging,
+            manner,
             sockets,
         }
+    }
+
+    /// What the master is called; `None` for what the command line says. The new binary of an upgrade has a mark, as its pid file.
+    pub fn title(&self, mark: &str) -> Option<String> {
+        let named = self
+            .resolved
+            .text("proc_name")
+            .filter(|name| !name.is_empty());
+        let name = named.unwrap_or(&self.resolved.application);
+        self.manner
+            .titles
+            .then(|| format!("gunicorn: master [{name}{mark}]"))
     }
 
     /// Asks the template for a worker; `false` when it does not listen.

@@ -5,8 +5,10 @@ use supervisor::bind::Staged;
 use supervisor::socket_activation::Sockets;
 use supervisor::{Exit, Generation, Master, Pid};
 
-use super::{Release, Server, events};
-use crate::boot::{at_its_place, change_control, enter, make_logs, settle_order, tell, words};
+use super::{Manner, Release, Server, events};
+use crate::boot::{
+    at_its_place, change_control, enter, make_logs, manner, settle_order, tell, words,
+};
 use crate::control::Control;
 use crate::doors::DoorFault;
 use crate::settings::Resolved;
@@ -25,20 +27,20 @@ pub(super) struct Reload {
     /// A release whose workers may come.
     prepared: Option<Prepared>,
     /// What changes when the new workers are ready.
-    staged: Option<(Generation, Option<Staged>)>,
+    staged: Option<(Generation, Staged)>,
 }
 
 #[derive(Debug)]
 struct Preparing {
     template: Template,
     resolved: Option<Resolved>,
-    python_logging: bool,
+    manner: Manner,
 }
 
 #[derive(Debug)]
 struct Prepared {
     release: Release,
-    staged: Option<Staged>,
+    staged: Staged,
 }
 
 impl Reload {
@@ -101,7 +103,7 @@ impl Server {
         self.reload.preparing = Some(Preparing {
             template,
             resolved: None,
-            python_logging: false,
+            manner: Manner::default(),
         });
     }
 
@@ -145,9 +147,9 @@ impl Server {
                 values,
                 places,
             }),
-            (Asked::Settle, FromTemplate::Settled { python_logging }) => {
+            (Asked::Settle, ref answer @ FromTemplate::Settled { .. }) => {
                 if let Some(preparing) = &mut self.reload.preparing {
-                    preparing.python_logging = python_logging;
+                    preparing.manner = manner(answer);
                 }
                 let hook = Hook::NworkersChanged {
                     new: self.reload.workers().unwrap_or_default() as u32,
@@ -208,7 +210,7 @@ impl Server {
         let Some(Preparing {
             template,
             resolved: Some(resolved),
-            python_logging,
+            manner,
         }) = self.reload.preparing.take()
         else {
             return Ok(());
@@ -226,11 +228,11 @@ impl Server {
             })?;
         let sockets = self
             .doors
-            .descriptors(staged.as_ref())
+            .descriptors(Some(&staged))
             .map_err(|error| error.to_string())?;
-        Control::check(&resolved)?;
+        Control::check(&resolved, self.doors.given())?;
         let workers = resolved.number("workers") as usize;
-        let release = Release::new(template, resolved, sockets, python_logging);
+        let release = Release::new(template, resolved, sockets, manner);
         if let Some(before) = self.reload.prepared.replace(Prepared { release, staged }) {
             before.release.template.dismiss();
         }
@@ -271,7 +273,7 @@ impl Server {
         if let Some(release) = self.releases.get(&generation) {
             let voice = release.template.voice();
             self.log
-                .speak_through(voice.filter(|_| release.python_logging));
+                .speak_through(voice.filter(|_| release.manner.python_logging));
             if let Err(why) = self.log.settle(&release.resolved) {
                 self.log.error(why);
             }
@@ -279,6 +281,7 @@ impl Server {
                 self.log.warning(note);
             }
         }
+        self.show_title();
         self.follow_pid_file(generation);
         self.follow_control(generation);
         self.log.info(format_args!(
@@ -346,7 +349,7 @@ impl Server {
         // A predecessor still has them.
         let alone = self.upgrade.predecessor().is_none();
         if let Some(release) = self.releases.get(&generation).filter(|_| alone) {
-            match self.control.stage(&release.resolved) {
+            match self.control.stage(&release.resolved, self.doors.given()) {
                 Ok(staged) => change_control(&mut self.control, staged, &self.log),
                 Err(why) => self.log.error(why),
             }

@@ -34,10 +34,13 @@ impl Server {
         }
     }
 
-    /// TERM drains, INT and QUIT do not wait; whoever asks again gets it faster.
+    /// TERM drains, INT and QUIT do not wait, and have to be told twice to those who don't hear. More than one TERM comes from
+    /// supervisors that send it to a whole group, or to a server that ends already: it takes nothing from the requests that run.
     fn stop(&mut self, signal: Signal, master: &mut Master) {
+        let patient = signal == Signal::TERM;
         let ending = match master.fleet().stopping() {
-            None if signal == Signal::TERM => Ending::Graceful,
+            None if patient => Ending::Graceful,
+            Some(_) if patient => return,
             None | Some(Ending::Graceful) => Ending::Quick,
             Some(_) => Ending::Kill,
         };

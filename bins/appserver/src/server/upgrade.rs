@@ -88,6 +88,7 @@ impl Server {
     /// The old binary is gone.
     pub(super) fn predecessor_ended(&mut self) {
         self.upgrade.predecessor = None;
+        self.show_title();
         self.doors.adopt_files();
         if let Some(file) = &mut self.pid_file {
             let path = file.path().to_string_lossy().into_owned();
@@ -98,7 +99,7 @@ impl Server {
             }
         }
         if let Some(release) = self.releases.values().next_back() {
-            match crate::boot::open_control(&release.resolved, &self.log) {
+            match crate::boot::open_control(&release.resolved, self.doors.given(), &self.log) {
                 Ok(control) => self.control = control,
                 Err(why) => self.log.error(why),
             }

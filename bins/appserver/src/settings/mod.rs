@@ -7,6 +7,7 @@
 pub(crate) mod arguments;
 mod check;
 pub(crate) mod completion;
+mod connections;
 pub(crate) mod help;
 mod list;
 pub(crate) mod man;

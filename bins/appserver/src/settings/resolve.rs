@@ -238,6 +238,7 @@ impl Resolved {
         self.asgi_beside()?;
         self.http2();
         self.ciphers();
+        self.connections();
         self.uwsgi()?;
         for pair in self.list("raw_env") {
             if pair.split_once('=').is_none_or(|(name, _)| name.is_empty()) {
@@ -382,6 +383,11 @@ impl Resolved {
         }
     }
 
+    /// Whether anybody said what it is to be.
+    pub(super) fn is_written(&self, name: &str) -> bool {
+        self.origins.contains_key(name)
+    }
+
     /// Where a setting was written, for the beginning of a message; nothing where it was not.
     fn origin(&self, name: &str) -> String {
         self.origins
@@ -406,7 +412,7 @@ impl Resolved {
         Some(origin)
     }
 
-    fn set(&mut self, name: &str, value: impl Into<Value>) {
+    pub(super) fn set(&mut self, name: &str, value: impl Into<Value>) {
         self.settings.0.insert(name.to_owned(), value.into());
     }
 

@@ -88,7 +88,7 @@ impl Edge {
                     old.pid().as_raw_pid()
                 ),
             );
-            self.listening.listeners().adopt_files();
+            self.listening.listeners().adopt_files(|_| true);
         }
     }
 

@@ -412,13 +412,13 @@ impl Listeners {
         }
     }
 
-    /// The predecessor is gone: the files of the sockets that it handed over are ours to remove. Not for sockets of a
-    /// service manager.
-    pub fn adopt_files(&mut self) {
+    /// The predecessor is gone: the files of the sockets that it handed over are ours to remove. Those of a service manager are not:
+    /// `is_ours` tells by the address.
+    pub fn adopt_files(&mut self, is_ours: impl Fn(&Address) -> bool) {
         for listener in self
             .listeners
             .iter_mut()
-            .filter(|listener| listener.inherited)
+            .filter(|listener| listener.inherited && is_ours(&listener.address))
         {
             if let (None, Some(path)) = (&listener.file, listener.address.path()) {
                 listener.file = SocketFile::adopt(path).ok();

@@ -51,8 +51,10 @@ pub(super) const SOCKET: Section = Section {
             "ADDRESS",
             Kind::List,
             Preset::List(&["127.0.0.1:8000"]),
-            "Where to listen: HOST:PORT, HOST, :PORT, [IPV6]:PORT, unix:PATH, unix:@NAME (abstract) or fd://N; may be given \
-             several times. The default is 0.0.0.0:$PORT when PORT is set. Sockets of systemd (LISTEN_FDS) take its place.",
+            "Where to listen: HOST:PORT, HOST, :PORT, [IPV6]:PORT, unix:PATH, unix:@NAME (abstract), fd://N or systemd:NAME; may be given \
+             several times. The default is 0.0.0.0:$PORT when PORT is set. systemd:NAME is every socket that systemd has passed under that \
+             name (FileDescriptorName= of the .socket unit, whose default is the name of the unit). Where no systemd:NAME is given, all \
+             sockets of systemd take the place of bind, but those that metrics_bind or control_socket name.",
         ),
         setting(
             "backlog",
@@ -164,7 +166,9 @@ pub(super) const PROCESS: Section = Section {
             "STRING",
             Kind::Text,
             Preset::Nothing,
-            "The name of the template and the workers in the process list, where the setproctitle package is installed.",
+            "The name in the process list: \"gunicorn: master [NAME]\", \"gunicorn: template [NAME]\" (the Python process that workers are \
+             forked from) and \"gunicorn: worker [NAME]\". Where the package setproctitle is installed, processes are called so without \
+             this setting too, and NAME is the application; gunicorn needs the package in any case. syslog_prefix defaults to it.",
         ),
         in_file(
             "default_proc_name",

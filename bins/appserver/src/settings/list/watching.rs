@@ -12,7 +12,8 @@ pub(super) const WATCHING: Section = Section {
             Kind::Text,
             Preset::Nothing,
             "The unix socket for `appserver ctl` (and gunicorn's gunicornc). The default is gunicorn.ctl in $XDG_RUNTIME_DIR, or in \
-             ~/.gunicorn; where another server listens there already, this one does without.",
+             ~/.gunicorn; where another server listens there already, this one does without. systemd:NAME is a socket that systemd \
+             passes under that name.",
         ),
         setting(
             "control_socket_mode",
@@ -33,7 +34,8 @@ pub(super) const WATCHING: Section = Section {
             "ADDRESS",
             Kind::Text,
             Preset::Nothing,
-            "Where Prometheus reads metrics (any path): HOST:PORT or unix:PATH. Connections that wait (TCP), how long requests wait and \
+            "Where Prometheus reads metrics (any path): HOST:PORT, unix:PATH, or systemd:NAME for a socket that systemd passes under that \
+             name. Connections that wait (TCP), how long requests wait and \
              take, busy workers, their memory, and why workers were replaced. Not a setting of gunicorn's.",
         ),
     ],

@@ -38,7 +38,9 @@ pub(super) const WORKERS: Section = Section {
             "INT",
             Kind::Count,
             Preset::Number(1000),
-            "The most connections that are open in a worker with several threads, or an ASGI worker.",
+            "The most connections that are open in a worker with several threads; more wait until another ends. As many as there are \
+             threads are left for new ones: those beyond are closed after their response instead of being kept. An ASGI worker has \
+             such a limit only where this is written. 0 for none.",
         ),
         setting(
             "max_requests",

@@ -219,7 +219,7 @@ impl Program for Probe {
     fn on_source(&mut self, number: u64, master: &mut Master) {
         if number == PREDECESSOR {
             self.predecessor = None;
-            self.listeners.adopt_files();
+            self.listeners.adopt_files(|_| true);
             if let (Some(file), Some(path)) = (&mut self.pid_file, &self.pid_path) {
                 file.rename(path).unwrap();
             }
