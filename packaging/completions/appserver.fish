@@ -82,7 +82,7 @@ complete -c appserver -l http2-max-frame-size -x -d 'The largest frame that clie
 complete -c appserver -l http2-max-header-list-size -x -d 'The largest head of a request after decompression, in bytes; 0 for 1 MiB'
 complete -c appserver -l asgi -x -d 'An ASGI application beside the WSGI one, on the same addresses: module, module:name or module:factory(\'literal\')'
 complete -c appserver -l asgi-path -x -d 'Requests whose path begins with PREFIX go to the application of asgi_app: /ws/ takes /ws/chat, not /ws and not /wsx; /ws takes /ws and /ws/chat'
-complete -c appserver -l asgi-loop -x -a 'auto asyncio uvloop' -d 'The event loop of ASGI workers; auto is uvloop where it is installed'
+complete -c appserver -l asgi-loop -x -a 'auto asyncio uvloop' -d 'The event loop of ASGI workers; auto is uvloop where it is installed, but asyncio\'s with uvicorn\'s class UvicornH11Worker'
 complete -c appserver -l asgi-lifespan -x -a 'auto on off' -d 'Whether ASGI applications are told of start and end: auto tells those that listen, on demands it, off tells nobody'
 complete -c appserver -l asgi-disconnect-grace-period -x -d 'The seconds that an ASGI application may go on after its client has left (http.disconnect) before it is cancelled'
 complete -c appserver -l websocket-max-message-size -x -d 'The largest message of a WebSocket in bytes; a larger one closes it (1009)'
