@@ -5,6 +5,7 @@ of the same content. The same visit is paid to both: logging in, uploading, post
 fields in their order and spelling, content. What is different on every run (tokens, times) is masked by the application's own list.
 """
 
+import concurrent.futures
 import contextlib
 import importlib
 import os
@@ -19,7 +20,7 @@ import time
 from visit import Visitor
 
 PATIENCE = 120
-APPLICATIONS = ("gallery", "httpbin", "isso", "radicale", "pypiserver", "wagtail", "desk")
+APPLICATIONS = ("gallery", "admin", "admin_asgi", "httpbin", "isso", "radicale", "pypiserver", "wagtail", "desk")
 HERE = pathlib.Path(__file__).resolve().parent
 SERVERS = ("gunicorn", "appserver")
 
@@ -30,7 +31,10 @@ def main():
     for name in sys.argv[3:] or APPLICATIONS:
         started = time.monotonic()
         application = importlib.import_module("site_" + name)
-        answers = [record(venv, state / name / server, application, server) for server in SERVERS]
+        started_by = [prepared(venv, state / name / server, application, server) for server in SERVERS]
+        # Side by side: a visitor waits for the server, and the server for the visitor.
+        with concurrent.futures.ThreadPoolExecutor(len(SERVERS)) as visits:
+            answers = list(visits.map(lambda one: record(application, *one), started_by))
         differences = list(compare(*answers))
         for difference in differences:
             print("%s: %s" % (name, difference))
@@ -41,8 +45,8 @@ def main():
     sys.exit(1 if wrong else 0)
 
 
-def record(venv, folder, application, server):
-    """What a server answers to the application's visit."""
+def prepared(venv, folder, application, server):
+    """The folder, the command and the environment to start it with."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     environment = {
@@ -59,12 +63,17 @@ def record(venv, folder, application, server):
     command = [word.replace("{folder}", str(folder)) for word in application.COMMAND]
     assert command[0] == "gunicorn", command
     command[0] = str(venv / "bin" / server)
+    return folder, command, environment
+
+
+def record(application, folder, command, environment):
+    """What a server answers to the application's visit."""
     with running([*command, "--bind", "127.0.0.1:0"], folder, environment) as (port, said):
         visitor = Visitor(port)
         try:
             application.visit(visitor)
         except Exception:
-            print("%s under %s; its log:\n%s" % (application.__name__, server, said()))
+            print("%s under %s; its log:\n%s" % (application.__name__, folder.name, said()))
             raise
         return [masked(answer, application.MASKS) for answer in visitor.answers]
 

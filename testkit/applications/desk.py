@@ -1,5 +1,6 @@
 """A help desk in FastAPI, with sqladmin's administration in front of its tables, as the documentation of both shows it."""
 
+import asyncio
 import hashlib
 
 from contextlib import asynccontextmanager
@@ -96,6 +97,21 @@ async def export():
             yield "%d,ticket\n" % number
 
     return StreamingResponse(lines(), media_type="text/csv")
+
+
+@app.get("/watch")
+async def watch():
+    """Goes on when there is a ticket that is called "awaited"."""
+
+    async def events():
+        yield "data: waiting\n\n"
+        with Session(engine) as session:
+            while not session.scalars(select(Ticket).where(Ticket.title == "awaited")).first():
+                session.rollback()
+                await asyncio.sleep(0.01)
+        yield "data: there it is\n\n"
+
+    return StreamingResponse(events(), media_type="text/event-stream")
 
 
 @app.get("/gone")

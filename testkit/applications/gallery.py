@@ -3,6 +3,7 @@
 import hashlib
 import io
 import pathlib
+import time
 import zipfile
 
 from flask import Flask, Response, jsonify, redirect, render_template_string, request, send_from_directory, session, stream_with_context
@@ -66,6 +67,18 @@ def create_app(folder):
     @app.get("/events")
     def events():
         return Response(("id: %d\ndata: %d\n\n" % (n, n) for n in range(5)), mimetype="text/event-stream")
+
+    @app.get("/develop")
+    def develop():
+        """Goes on when a picture has been put up: whoever waits for the end before it sends the beginning waits for ever."""
+
+        def steps():
+            yield "waiting\n"
+            while not (folder / "awaited.png").exists():
+                time.sleep(0.01)
+            yield "developed\n"
+
+        return Response(steps(), mimetype="text/plain")
 
     @app.get("/archive")
     def archive():

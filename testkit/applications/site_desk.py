@@ -26,6 +26,8 @@ def visit(site):
     expect(attached, 200, hashlib.sha256(content).hexdigest())
     expect(site.post("/attachments", {"note": "nothing"}), 422)
     expect(site.get("/export"), 200, "2999,ticket")
+    awaited = {"title": "awaited", "done": True}
+    expect(site.get("/watch", between=lambda: expect(site.post_json("/tickets", awaited), 201)), 200, "data: there it is")
     expect(site.ask("HEAD", "/"), 405)
     expect(site.ask("DELETE", "/tickets"), 405)
     expect(site.get("/gone"), 410)

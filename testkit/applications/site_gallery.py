@@ -34,6 +34,8 @@ def visit(site):
     expect(site.get("/pictures/house.png", if_none_match=etag), 304)
     expect(site.get("/count/200"), 200, "199\n")
     expect(site.get("/events"), 200, "data: 4")
+    awaited = {"picture": ("awaited.png", "image/png", picture)}
+    expect(site.get("/develop", between=lambda: expect(site.post("/pictures", form, awaited), 201)), 200, "waiting\ndeveloped")
     expect(site.get("/archive"), 200)
     expect(site.get("/client"), 200)
     expect(site.get("/fails"), 500)

@@ -35,15 +35,19 @@ class Visitor:
     def post_json(self, path, value, method="POST", **headers):
         return self.ask(method, path, json.dumps(value).encode(), content_type="application/json", **headers)
 
-    def ask(self, method, path, content=None, note=True, **headers):
-        """One request on a connection of its own. Content may be an iterator: it is chunked then."""
+    def ask(self, method, path, content=None, note=True, between=None, **headers):
+        """One request on a connection of its own. Content may be an iterator: it is chunked then. `between` is called when the first
+        line has come, and before the rest is read."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         sent = {"Host": HOST, **{name.replace("_", "-"): value for name, value in headers.items()}}
         if self.cookies:
             sent["Cookie"] = "; ".join("%s=%s" % cookie for cookie in self.cookies.items())
         connection.request(method, path, content, sent)
         response = connection.getresponse()
-        body = response.read()
+        first = response.readline() if between else b""
+        if between:
+            between()
+        body = first + response.read()
         connection.close()
         for field in response.headers.get_all("Set-Cookie", []):
             name, _, value = field.partition(";")[0].partition("=")

@@ -112,6 +112,23 @@ pub fn cpu_us(root: u32) -> u64 {
     ticks * 1_000_000 / rustix::param::clock_ticks_per_second()
 }
 
+/// How long a process and all its threads have worked, in nanoseconds; where the kernel does not count them, as exactly as ticks are.
+pub fn worked_ns(pid: u32) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten();
+    let counted: Option<u64> = tasks
+        .map(|task| {
+            let text = fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+            text.split_whitespace().next()?.parse::<u64>().ok()
+        })
+        .sum();
+    counted.filter(|&counted| counted > 0).unwrap_or_else(|| {
+        let ticks = Process::read(pid).map_or(0, |process| process.ticks);
+        ticks * 1_000_000_000 / rustix::param::clock_ticks_per_second()
+    })
+}
+
 /// Proportional share of memory (PSS) of a process and everything below it, in KiB.
 pub fn pss_kib(root: u32) -> u64 {
     whole(root)

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use appserver_protocol::WorkerSettings;
+use proxy_core::server::Limits;
 use wsgi_bridge::{HeadSizes, HeaderMap, Settings, Trusted, limits};
 
 use crate::access::Format;
@@ -50,6 +51,11 @@ pub(crate) fn translate(
         unconventional_versions: worker.permit_unconventional_http_version,
         folding: worker.permit_obsolete_folding,
     };
+    let sendfile = sends_files(worker.sendfile, sendfile);
+    let limits = Limits {
+        sendfile,
+        ..limits(sizes, Duration::from_secs(worker.keepalive))
+    };
     let upper = |name: &String| name.to_ascii_uppercase();
     let defaults = Settings::default();
     Ok(Settings {
@@ -64,12 +70,12 @@ pub(crate) fn translate(
         forwarder_headers: worker.forwarder_headers.iter().map(upper).collect(),
         header_map,
         casefold_http_method: worker.casefold_http_method,
-        sendfile: sends_files(worker.sendfile, sendfile),
+        sendfile,
         log_environ: format
             .map(|format| format.environ.clone())
             .unwrap_or_default(),
         log_fields: format.is_some_and(|format| format.fields),
-        limits: Arc::new(limits(sizes, Duration::from_secs(worker.keepalive))),
+        limits: Arc::new(limits),
         ..defaults
     })
 }

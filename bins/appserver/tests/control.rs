@@ -246,21 +246,45 @@ fn a_reload_moves_the_side_sockets_where_the_settings_want_them() {
 }
 
 #[test]
-fn the_depth_of_the_queue_is_told_for_tcp() {
-    let server = Setup::new(PID_APP)
-        .args(&[
-            "--bind",
-            "127.0.0.1:0",
-            "--metrics-bind",
-            "unix:metrics.sock",
-        ])
-        .start();
+fn the_depth_of_the_queue_is_told_for_tcp_and_unix_sockets() {
+    let metrics = ["--metrics-bind", "unix:metrics.sock"];
+    let app = Setup::new(PID_APP).args(&metrics);
+    let by_tcp = app.args(&["--bind", "127.0.0.1:0"]).start();
+    let log = by_tcp.log();
+    let (_, rest) = log.split_once("Listening at: http://").unwrap();
+    let (address, _) = rest.split_once([' ', ',']).unwrap();
+    let address: std::net::SocketAddr = address.parse().unwrap();
+    depth_is_told(&by_tcp, &address.into());
+    let by_unix = Setup::new(PID_APP).args(&metrics).start();
+    match depth(&by_unix) {
+        Some(_) => depth_is_told(&by_unix, &by_unix.socket()),
+        None => println!("skipped: this kernel does not tell it of unix sockets"),
+    }
+}
+
+/// What metrics say of the queue.
+fn depth(server: &Server) -> Option<f64> {
     let place = Address::Unix(server.prefix.join("metrics.sock"));
     let page = get_from(&place, "/").unwrap().text();
-    assert!(
-        values(&page).contains_key("appserver_queue_depth"),
-        "{page}"
-    );
+    values(&page).get("appserver_queue_depth").copied()
+}
+
+fn depth_is_told(server: &Server, address: &Address) {
+    let worker = server.booted()[0];
+    support::kill(worker, Signal::STOP);
+    let stat = format!("/proc/{}/stat", worker.as_raw_pid());
+    server.until("the worker stands still", || {
+        let stat = std::fs::read_to_string(&stat).unwrap();
+        stat.contains(") T ").then_some(())
+    });
+    let connect = || testkit::http::Client::connect(address.clone()).unwrap();
+    let waiting = [connect(), connect(), connect()];
+    server.until("all wait", || (depth(server) == Some(3.0)).then_some(()));
+    support::kill(worker, Signal::CONT);
+    server.until("nobody waits", || {
+        (depth(server) == Some(0.0)).then_some(())
+    });
+    drop(waiting);
 }
 
 fn values(page: &str) -> BTreeMap<String, f64> {

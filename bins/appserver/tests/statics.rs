@@ -1,4 +1,4 @@
-//! Files in front of the application.
+//! Files in front of the application, and how files leave that are sent: these and the application's own.
 
 mod support;
 
@@ -267,4 +267,102 @@ fn entries_that_cannot_be_served_are_told_at_the_start() {
             assert!(log.contains(&fault) && log.contains(words), "{log}");
         }
     }
+}
+
+/// In `gunicorn.conf.py`: a worker in which the kernel refuses `sendfile`, and so shows who uses it.
+const WITHOUT_SENDFILE: &str = r#"
+import ctypes, platform, struct
+
+LOAD, EQUAL, RETURN = 0x20, 0x15, 0x06
+ALLOW, REFUSE = 0x7FFF0000, 0x00050001
+SENDFILE = {'x86_64': 40, 'aarch64': 71}[platform.machine()]
+
+def post_fork(server, worker):
+    steps = [(LOAD, 0, 0, 0), (EQUAL, 0, 1, SENDFILE), (RETURN, 0, 0, REFUSE), (RETURN, 0, 0, ALLOW)]
+    code = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *step) for step in steps))
+    program = struct.pack('HxxxxxxP', len(steps), ctypes.addressof(code))
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    for arguments in ((38, 1, 0, 0, 0), (22, 2, program, 0, 0)):
+        if prctl(*[one if isinstance(one, bytes) else ctypes.c_ulong(one) for one in arguments]):
+            raise OSError(ctypes.get_errno(), 'prctl%s' % (arguments[:2],))
+"#;
+
+/// Sends `large.bin` in the ways that there are.
+const SENDING_WSGI: &str = "
+def application(environ, start_response):
+    start_response('200 OK', [])
+    if environ['PATH_INFO'] == '/wrapped':
+        return environ['wsgi.file_wrapper'](open('files/large.bin', 'rb'))
+    with open('files/large.bin', 'rb') as file:
+        return [file.read() if environ['PATH_INFO'] == '/read' else b'ready']
+";
+const SENDING_ASGI: &str = "
+import os
+
+async def application(scope, receive, send):
+    if scope['type'] == 'lifespan':
+        raise RuntimeError('none')
+    await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+    path = os.path.abspath('files/large.bin')
+    if scope['path'].endswith('/path'):
+        await send({'type': 'http.response.pathsend', 'path': path})
+    elif scope['path'].endswith('/zerocopy'):
+        size = str(os.path.getsize(path)).encode()
+        with open(path, 'rb') as file:
+            await send({'type': 'http.response.zerocopysend', 'file': file.fileno()})
+    else:
+        with open(path, 'rb') as file:
+            body = file.read() if scope['path'].endswith('/read') else b'ready'
+        await send({'type': 'http.response.body', 'body': body})
+";
+
+/// Whether each target, and a file in front of the application, leaves by `sendfile`: is cut where the kernel refuses it.
+fn leave_by_sendfile(setup: Setup, arguments: &[&str], targets: &[&str]) -> Vec<bool> {
+    std::fs::create_dir(setup.prefix.join("files")).unwrap();
+    let content: Vec<u8> = (0..200_000_u32).map(|at| (at % 251) as u8).collect();
+    std::fs::write(setup.prefix.join("files/large.bin"), &content).unwrap();
+    let server = setup
+        .args(arguments)
+        .args(&["--static", "/static=files"])
+        .file("gunicorn.conf.py", WITHOUT_SENDFILE)
+        .start();
+    let sent_whole = |target: &&str| match server.try_get(target) {
+        Ok(response) => {
+            assert_eq!(
+                (response.status, response.body == content),
+                (200, true),
+                "{target}"
+            );
+            true
+        }
+        Err(_) => false,
+    };
+    assert!(sent_whole(&targets[0]), "{}", server.log());
+    let others = targets[1..].iter().chain(&["/static/large.bin"]);
+    others.map(|target| !sent_whole(target)).collect()
+}
+
+#[test]
+fn files_leave_by_sendfile_unless_the_setting_says_no() {
+    let wsgi = |arguments: &[&str]| {
+        leave_by_sendfile(Setup::new(SENDING_WSGI), arguments, &["/read", "/wrapped"])
+    };
+    let asgi = |arguments: &[&str]| {
+        let targets = ["/read", "/path", "/zerocopy"];
+        let arguments = [&["-k", "asgi"], arguments].concat();
+        leave_by_sendfile(Setup::new(SENDING_ASGI), &arguments, &targets)
+    };
+    let both = |arguments: &[&str]| {
+        let beside = ["--asgi", "beside:application", "--asgi-path", "/b/"];
+        let setup = Setup::new(SENDING_WSGI).file("beside.py", SENDING_ASGI);
+        let targets = ["/b/read", "/b/path", "/b/zerocopy", "/wrapped"];
+        leave_by_sendfile(setup, &[&beside, arguments].concat(), &targets)
+    };
+    assert_eq!(wsgi(&[]), [true, true]);
+    assert_eq!(wsgi(&["--threads", "2"]), [true, true]);
+    assert_eq!(asgi(&[]), [true; 3]);
+    assert_eq!(both(&[]), [true; 4]);
+    assert_eq!(wsgi(&["--no-sendfile"]), [false, false]);
+    assert_eq!(asgi(&["--no-sendfile"]), [false; 3]);
+    assert_eq!(both(&["--no-sendfile"]), [false; 4]);
 }

@@ -1,74 +1,110 @@
-//! Thousands of clients that send or read a byte a second, at the application server itself: what is left for the others?
+//! Thousands of clients that send or read a byte a second, at the application server itself: others hardly notice.
 //!
-//! One worker with work to do. How much it does for others, in answers and in time of its own processor, is told for times with and
-//! without the slow ones, in turn; only answers that are lost, theirs or the others', are a failure.
+//! One worker with more to do than it can. What it does for others is counted in turn while the crowd trickles and while it is silent, as
+//! answers for a second of the worker's processor; that must not fall by more than a tenth. The clients' seconds are the worker's own, so a
+//! machine that is busy with something else slows both sides alike, and each pair of figures is taken within a moment.
 
-use std::io::Read;
+use std::fmt;
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::{AsFd, OwnedFd};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::net::{AddressFamily, SocketType, sockopt};
+use testkit::http::Client;
 use testkit::{Deadline, FreePort, StopFlag, TempPrefix};
 
-use super::slow::Slow;
+use self::crowd::{Clients, READER_BYTES, Valve};
 use crate::install::Venv;
 use crate::load::{Content, Load, Want};
 use crate::process::{self, Guarded};
 use crate::shop::Kind;
 use crate::tree;
 
+mod crowd;
+
 /// How many of them, and for how long.
 #[derive(Clone, Debug)]
 pub struct Crowd {
     pub senders: usize,
     pub readers: usize,
-    pub seconds: u64,
-    pub rounds: usize,
+    /// Of the worker's processor, for each figure.
+    pub slice: Duration,
+    /// As many pairs of figures; three times as many, while they say that too much is lost.
+    pub pairs: usize,
+    /// The part of their answers that others may lose.
+    pub loss_max: f64,
 }
 
 /// Some tenths of a millisecond of Python, and more than sockets hold.
-const APP: &str = "
+const WSGI: &str = "
+import os
+
+BIG = b'x' * READER_BYTES
+
 def application(environ, start_response):
     path = environ['PATH_INFO']
     if path == '/work':
         body = str(sum(range(20000))).encode()
     elif path == '/big':
-        body = b'x' * (512 << 10)
+        body = BIG
+    elif path == '/worker':
+        body = str(os.getpid()).encode()
     else:
         body = str(len(environ['wsgi.input'].read())).encode()
     start_response('200 OK', [])
     return [body]
 ";
+/// The same with an event loop. Content is taken as it comes.
+const ASGI: &str = "
+import os
+
+BIG = b'x' * READER_BYTES
+
+async def application(scope, receive, send):
+    if scope['path'] == '/work':
+        body = str(sum(range(20000))).encode()
+    elif scope['path'] == '/big':
+        body = BIG
+    elif scope['path'] == '/worker':
+        body = str(os.getpid()).encode()
+    else:
+        size, more = 0, True
+        while more:
+            event = await receive()
+            size, more = size + len(event.get('body', b'')), event.get('more_body', False)
+        body = str(size).encode()
+    await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+    await send({'type': 'http.response.body', 'body': body})
+";
 const WORKED: &[u8] = b"199990000";
-const BIG_BYTES: usize = 512 << 10;
-/// What a slow sender has left to send: enough for as many seconds.
-const SENDER_BYTES: usize = 600;
-/// What a slow reader's socket holds.
-const READER_BUFFER: usize = 4096;
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What was done for others in a time.
 #[derive(Clone, Copy, Debug)]
 struct Measured {
     per_second: f64,
-    cpu_us: f64,
+    per_worked_second: f64,
 }
 
-/// One worker without threads, then one with.
+/// What was measured.
+#[derive(Default)]
+struct Figures {
+    /// Before there was a crowd, and after it was gone.
+    alone: Vec<Measured>,
+    /// While it was silent, and then while it trickled.
+    pairs: Vec<[Measured; 2]>,
+}
+
+/// A server of each kind of worker in turn.
 pub fn run(venv: &Venv, kind: &Kind, crowd: &Crowd) -> Result<String, String> {
+    let crowd = &crowd::fitting(crowd);
     let mut told = Vec::new();
-    for (name, arguments) in [
-        ("sync", &[][..]),
-        (
-            "threads",
-            &["--threads", "2", "--worker-connections", "10000"],
-        ),
+    for (name, app, arguments) in [
+        ("sync", WSGI, &[][..]),
+        ("threads", WSGI, &["--threads", "2"]),
+        ("asgi", ASGI, &["-k", "asgi", "--asgi-lifespan", "off"]),
     ] {
-        let figures = with_kind(venv, kind, crowd, arguments)
+        let figures = with_kind(venv, kind, crowd, app, arguments)
             .map_err(|problem| format!("{name}: {problem}"))?;
         told.push(format!("{name}: {figures}"));
     }
@@ -84,16 +120,19 @@ fn with_kind(
     venv: &Venv,
     kind: &Kind,
     crowd: &Crowd,
+    app: &str,
     arguments: &[&str],
 ) -> Result<String, String> {
     let told = |error: std::io::Error| error.to_string();
     let prefix = TempPrefix::new().map_err(told)?;
-    prefix.write("trickle.py", APP).map_err(told)?;
+    let app = app.replace("READER_BYTES", &READER_BYTES.to_string());
+    prefix.write("trickle.py", app).map_err(told)?;
     let port = FreePort::find().map_err(told)?;
     let address = port.address();
     let mut server = Guarded::spawn_logged(
         Command::new(&kind.app)
             .args(["trickle:application", "--workers", "1", "--backlog", "4096"])
+            .args(["--worker-connections", "10000"])
             .args(["--bind", &address.to_string()])
             .args(arguments)
             .current_dir(prefix.path())
@@ -106,8 +145,9 @@ fn with_kind(
     Deadline::after(PATIENCE)
         .poll(&StopFlag::default(), || TcpStream::connect(address).ok())
         .ok_or("the server does not listen")?;
+    let worker = worker(address)?;
     let load = Load::start(address, wants());
-    let measured = rounds(address, &server, &load, crowd);
+    let measured = measure_all(address, worker, &load, crowd);
     let failures = super::none_lost(&load.take_failures());
     drop(load);
     server.signal(rustix::process::Signal::TERM);
@@ -115,97 +155,138 @@ fn with_kind(
         .wait(PATIENCE)
         .and_then(|status| process::success(status, "the application server"));
     let log = || process::tail(&prefix.join("log"), 20);
-    let (without, with) = measured
-        .and_then(|measured| failures.and(ended).map(|()| measured))
+    let figures = measured
+        .and_then(|figures| failures.and(ended).map(|()| figures))
         .map_err(|problem| format!("{problem}\n{}", log()))?;
-    Ok(figures(&without, &with))
+    if figures.loss() > crowd.loss_max {
+        return Err(format!("the slow clients cost others too much: {figures}"));
+    }
+    Ok(figures.to_string())
 }
 
-/// Measures with and without the crowd, in turn, and without at the end again.
-fn rounds(
+/// The process that answers.
+fn worker(address: SocketAddr) -> Result<u32, String> {
+    let mut client = Client::connect(address).map_err(|error| error.to_string())?;
+    let answer = client
+        .get("/worker")
+        .map_err(|error| format!("the server does not answer: {error}"))?
+        .text();
+    answer
+        .parse()
+        .map_err(|_| format!("the worker is no process: {answer}"))
+}
+
+/// Alone, then in turn beside the crowd; all of it has to be served to its end; alone again.
+fn measure_all(
     address: SocketAddr,
-    server: &Guarded,
+    worker: u32,
     load: &Load,
     crowd: &Crowd,
-) -> Result<(Vec<Measured>, Vec<Measured>), String> {
-    let seconds = Duration::from_secs(crowd.seconds);
-    let alone = || -> Result<Measured, String> {
+) -> Result<Figures, String> {
+    let mut figures = Figures::default();
+    let alone = || {
         load.settle()?;
-        measure(load, server.id(), seconds)
+        measure(load, worker, crowd.slice * 2)
     };
-    let (mut without, mut with) = (vec![alone()?], Vec::new());
-    for _ in 0..crowd.rounds {
-        with.push(crowded(address, server.id(), load, crowd)?);
-        without.push(alone()?);
-    }
-    Ok((without, with))
+    figures.alone.push(alone()?);
+    let mut clients = Clients::connect(address, crowd)?;
+    let valve = Valve::default();
+    std::thread::scope(|scope| {
+        let trickling = scope.spawn(|| clients.trickle(worker, &valve));
+        let result = load
+            .settle()
+            .and_then(|()| pairs(&mut figures, worker, load, crowd, &valve));
+        valve.end();
+        trickling
+            .join()
+            .map_err(|_| "the slow clients panicked")??;
+        result
+    })?;
+    clients.finish()?;
+    figures.alone.push(alone()?);
+    Ok(figures)
 }
 
-/// Measures while the crowd trickles; then all of it has to be served to its end.
-fn crowded(
-    address: SocketAddr,
-    server: u32,
+fn pairs(
+    figures: &mut Figures,
+    worker: u32,
     load: &Load,
     crowd: &Crowd,
-) -> Result<Measured, String> {
-    let told = |error: std::io::Error| format!("a slow reader: {error}");
-    let bytes = SENDER_BYTES;
-    let mut senders = Vec::new();
-    for number in 0..crowd.senders {
-        senders.push(Slow::open(address, number % 2 == 1, bytes, &["200"])?);
+    valve: &Valve,
+) -> Result<(), String> {
+    let enough = |figures: &Figures| match figures.pairs.len() {
+        few if few < crowd.pairs => false,
+        many => many >= crowd.pairs * 3 || figures.loss() <= crowd.loss_max,
+    };
+    while !enough(figures) {
+        let figure = |open| {
+            valve.set(open);
+            measure(load, worker, crowd.slice)
+        };
+        figures.pairs.push([figure(false)?, figure(true)?]);
     }
-    let mut readers = Vec::new();
-    for _ in 0..crowd.readers {
-        readers.push(Reader::open(address).map_err(told)?);
-    }
-    let over = AtomicBool::new(false);
-    let measured = std::thread::scope(|scope| {
-        let dripping = scope.spawn(|| drip(&mut senders, &over));
-        let sipping = scope.spawn(|| sip(&mut readers, &over));
-        let measured = load
-            .settle()
-            .and_then(|()| measure(load, server, Duration::from_secs(crowd.seconds)));
-        over.store(true, Ordering::SeqCst);
-        let sipped = sipping.join().map_err(|_| "the slow readers panicked")?;
-        let dripped = dripping.join().map_err(|_| "the slow senders panicked")?;
-        dripped?;
-        sipped.map_err(told)?;
-        measured
-    })?;
-    senders.iter_mut().try_for_each(Slow::answered)?;
-    readers.into_iter().try_for_each(Reader::finish)?;
-    Ok(measured)
+    Ok(())
 }
 
-/// What is done for others in a while. The pause is what is measured.
-fn measure(load: &Load, server: u32, time: Duration) -> Result<Measured, String> {
-    let (begin, done, cpu) = (Instant::now(), load.finished(), tree::cpu_us(server));
-    while begin.elapsed() < time {
-        process::check_interrupted()?;
-        std::thread::sleep(Duration::from_millis(100).min(time));
-    }
+/// What is done for others while the worker works for so long.
+fn measure(load: &Load, worker: u32, slice: Duration) -> Result<Measured, String> {
+    let (begin, done, worked) = (Instant::now(), load.finished(), tree::worked_ns(worker));
+    let spent = Deadline::after(PATIENCE)
+        .poll(&StopFlag::default(), || {
+            let spent = Duration::from_nanos(tree::worked_ns(worker).saturating_sub(worked));
+            (spent >= slice || process::interrupted()).then_some(spent)
+        })
+        .ok_or("the worker hardly works, though there is enough to do")?;
+    process::check_interrupted()?;
     let done = (load.finished() - done).max(1) as f64;
     Ok(Measured {
         per_second: done / begin.elapsed().as_secs_f64(),
-        cpu_us: tree::cpu_us(server).saturating_sub(cpu) as f64 / done,
+        per_worked_second: done / spent.as_secs_f64(),
     })
 }
 
-fn figures(without: &[Measured], with: &[Measured]) -> String {
-    let pair = |of: fn(&Measured) -> f64| (median(without, of), median(with, of));
-    let (alone, crowded) = pair(|it| it.per_second);
-    let (cost_alone, cost_crowded) = pair(|it| it.cpu_us);
-    format!(
-        "{crowded:.0} answers/s to others beside them, {alone:.0} without ({:+.1} %), {cost_crowded:.0} and {cost_alone:.0} µs of processor each ({:+.1} %)",
-        (crowded / alone - 1.0) * 100.0,
-        (cost_crowded / cost_alone - 1.0) * 100.0
-    )
+impl Figures {
+    /// The part of the others' answers that the crowd costs while it trickles.
+    fn loss(&self) -> f64 {
+        1.0 - self.left(|it| it.per_worked_second)
+    }
+
+    /// What is left to others beside a crowd that trickles, of what it is when the crowd is silent.
+    fn left(&self, of: fn(&Measured) -> f64) -> f64 {
+        let ratios = self
+            .pairs
+            .iter()
+            .map(|[silent, trickling]| of(trickling) / of(silent));
+        median(ratios)
+    }
 }
 
-fn median(of: &[Measured], number: fn(&Measured) -> f64) -> f64 {
-    let mut numbers: Vec<f64> = of.iter().map(number).collect();
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let worked = |it: &Measured| it.per_worked_second;
+        let percent = |ratio: f64| (ratio - 1.0) * 100.0;
+        write!(
+            f,
+            "{:.0} answers to others in a second of processor alone, {:.0} beside the crowd in silence, {:+.1} % while it trickles \
+             ({:+.1} % in a second of the clock; {} pairs)",
+            median(self.alone.iter().map(worked)),
+            median(self.pairs.iter().map(|[silent, _]| worked(silent))),
+            percent(self.left(worked)),
+            percent(self.left(|it| it.per_second)),
+            self.pairs.len()
+        )
+    }
+}
+
+fn median(numbers: impl Iterator<Item = f64>) -> f64 {
+    let mut numbers: Vec<f64> = numbers.collect();
     numbers.sort_by(f64::total_cmp);
-    numbers.get(numbers.len() / 2).copied().unwrap_or(f64::NAN)
+    let middle = numbers.len() / 2;
+    match numbers.len() {
+        0 => f64::NAN,
+        odd if odd % 2 == 1 => numbers[middle],
+        _ => f64::midpoint(numbers[middle - 1], numbers[middle]),
+    }
 }
 
 /// Others: enough of them that the worker always has something to do.
@@ -218,68 +299,4 @@ fn wants() -> Vec<Want> {
             requests_per_connection: 1_000_000,
         })
         .collect()
-}
-
-/// A client that has asked for much and reads little.
-struct Reader {
-    stream: TcpStream,
-    read: usize,
-}
-
-impl Reader {
-    fn open(address: SocketAddr) -> std::io::Result<Self> {
-        use std::io::Write;
-        let socket: OwnedFd = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
-        // Before it connects: the window that it announces follows from it.
-        sockopt::set_socket_recv_buffer_size(socket.as_fd(), READER_BUFFER)?;
-        rustix::net::connect(&socket, &address)?;
-        let mut stream = TcpStream::from(socket);
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(b"GET /big HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-        Ok(Reader { stream, read: 0 })
-    }
-
-    /// The rest, as fast as it comes.
-    fn finish(mut self) -> Result<(), String> {
-        let mut rest = Vec::new();
-        let count = testkit::uninterrupted(|| self.stream.read_to_end(&mut rest))
-            .map_err(|error| format!("a slow reader: {error}"))?;
-        // The head comes on top.
-        match self.read + count > BIG_BYTES {
-            true => Ok(()),
-            false => Err(format!(
-                "a slow reader was given {} bytes of {BIG_BYTES}",
-                self.read + count
-            )),
-        }
-    }
-}
-
-/// A byte of each in every second, and in the end what is left.
-fn drip(senders: &mut [Slow], over: &AtomicBool) -> Result<(), String> {
-    let mut at = 0;
-    while !over.load(Ordering::SeqCst) && at < SENDER_BYTES {
-        let start = Instant::now();
-        senders
-            .iter_mut()
-            .try_for_each(|sender| sender.send(at..at + 1))?;
-        at += 1;
-        std::thread::sleep(Duration::from_secs(1).saturating_sub(start.elapsed()));
-    }
-    senders
-        .iter_mut()
-        .try_for_each(|sender| sender.send(at..SENDER_BYTES))
-}
-
-/// A byte of each in every second.
-fn sip(readers: &mut [Reader], over: &AtomicBool) -> std::io::Result<()> {
-    while !over.load(Ordering::SeqCst) {
-        let start = Instant::now();
-        for reader in readers.iter_mut() {
-            let mut byte = [0];
-            reader.read += testkit::uninterrupted(|| reader.stream.read(&mut byte))?;
-        }
-        std::thread::sleep(Duration::from_secs(1).saturating_sub(start.elapsed()));
-    }
-    Ok(())
 }

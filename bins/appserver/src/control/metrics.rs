@@ -45,7 +45,7 @@ impl Server {
             page.one(
                 "queue_depth",
                 "gauge",
-                "Connections that wait to be accepted, where listening sockets are TCP.",
+                "Connections that wait to be accepted.",
                 waiting,
             );
         }

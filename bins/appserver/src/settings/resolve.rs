@@ -351,6 +351,10 @@ impl Resolved {
             ));
         }
         let ours = if threaded && !asgi { "gthread" } else { ours }.to_owned();
+        // uvicorn's class with this name is that with asyncio's loop, also where uvloop is installed.
+        if ours.ends_with(".UvicornH11Worker") && self.text("asgi_loop") == Some("auto") {
+            self.set("asgi_loop", "asyncio".to_owned());
+        }
         self.set("worker_class", ours);
         Ok(())
     }
@@ -694,6 +698,15 @@ mod tests {
         ] {
             assert_eq!(class(name).unwrap().text("worker_class"), Some(name));
         }
+        let loop_of = |name: &str| class(name).unwrap().text("asgi_loop").map(str::to_owned);
+        assert_eq!(
+            loop_of("uvicorn.workers.UvicornWorker").as_deref(),
+            Some("auto")
+        );
+        assert_eq!(
+            loop_of("uvicorn.workers.UvicornH11Worker").as_deref(),
+            Some("asyncio")
+        );
         for (name, part) in [
             ("gevent", "green threads"),
             ("my.UvicornWorker", "-k asgi"),

@@ -176,6 +176,8 @@ pub struct Limits {
     /// Whether the connections of a thread that are ready at the same time make their responses first and write them then. For
     /// services that never hold the thread. Default false: each response is written as soon as it is made.
     pub writes_together: bool,
+    /// Whether files leave by `sendfile`, where the connection is plain; otherwise they are read and written. Default true.
+    pub sendfile: bool,
     /// Unread request content that is read and thrown away after a response to keep the connection, in bytes. Default 64 KiB.
     pub drain_bytes: u64,
     /// The longest time spent on it, and on `lingering_close`. Default 5 s.
@@ -192,6 +194,7 @@ impl Default for Limits {
             keep_alive_requests: 1000,
             send_timeout: Duration::from_secs(60),
             writes_together: false,
+            sendfile: true,
             drain_bytes: 64 * 1024,
             drain_timeout: Duration::from_secs(5),
         }

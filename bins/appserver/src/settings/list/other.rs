@@ -57,7 +57,7 @@ pub(super) const ASGI: Section = Section {
             "STRING",
             Kind::Choice(&["auto", "asyncio", "uvloop"]),
             Preset::Text("auto"),
-            "The event loop of ASGI workers; auto is uvloop where it is installed.",
+            "The event loop of ASGI workers; auto is uvloop where it is installed, but asyncio's with uvicorn's class UvicornH11Worker.",
         ),
         setting(
             "asgi_lifespan",
