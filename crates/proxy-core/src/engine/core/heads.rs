@@ -54,6 +54,7 @@ impl Heads {
             send_timeout,
             drain_bytes: u64::MAX,
             drain_timeout: self.lingering_time,
+            ..Limits::default()
         }
     }
 }
