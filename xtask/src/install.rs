@@ -18,6 +18,8 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 pub enum Tool {
     /// A client that knows TLS and HTTP/2.
     Curl,
+    /// Makes certificates.
+    Openssl,
     /// The reference of edge.
     Nginx,
     /// For the browser test; driven by chromedriver.
@@ -44,6 +46,7 @@ impl Tool {
     fn packages(self) -> &'static [&'static str] {
         match self {
             Tool::Curl => &["curl"],
+            Tool::Openssl => &["openssl"],
             Tool::Nginx => &["nginx"],
             Tool::Chromium => &["chromium", "chromium-driver"],
             Tool::Systemd => &["systemd"],
@@ -61,6 +64,7 @@ impl Tool {
         let all = |names: &[&str]| names.iter().all(|name| find_program(name).is_some());
         match self {
             Tool::Curl => all(&["curl"]),
+            Tool::Openssl => all(&["openssl"]),
             Tool::Nginx => Path::new("/usr/sbin/nginx").is_file(),
             Tool::Chromium => all(&["chromium", "chromedriver"]),
             Tool::Systemd => all(&[

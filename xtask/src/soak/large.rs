@@ -36,20 +36,38 @@ pub fn run(
         ("front", shop.front_master()?),
         ("application server", shop.app_master()?),
     ];
-    let before = masters.map(|(_, master)| tree::pss_kib(master));
+    let notes = stays(&masters, || exercise(upload_mb, download_mb))?;
+    Ok(format!(
+        "{upload_mb} MiB up, {download_mb} MiB down twice; {notes}"
+    ))
+}
+
+/// Watches the memory of programs, told by the ids of their first processes, while something is done; what it was and became.
+///
+/// # Errors
+/// What was done failed, or the memory grew.
+pub fn stays(
+    masters: &[(&str, u32)],
+    exercise: impl FnOnce() -> Result<(), String>,
+) -> Result<String, String> {
+    let sample = || -> Vec<u64> {
+        let masters = masters.iter();
+        masters.map(|(_, master)| tree::pss_kib(*master)).collect()
+    };
+    let before = sample();
     let stop = AtomicBool::new(false);
     let (done, most) = std::thread::scope(|scope| {
         let watcher = scope.spawn(|| {
-            let mut most = before;
+            let mut most = before.clone();
             while !stop.load(Ordering::SeqCst) {
-                for (most, (_, master)) in most.iter_mut().zip(masters) {
-                    *most = (*most).max(tree::pss_kib(master));
+                for (most, now) in most.iter_mut().zip(sample()) {
+                    *most = (*most).max(now);
                 }
                 std::thread::sleep(SAMPLE);
             }
             most
         });
-        let done = exercise(upload_mb, download_mb);
+        let done = exercise();
         stop.store(true, Ordering::SeqCst);
         (done, watcher.join())
     });
@@ -57,7 +75,7 @@ pub fn run(
     let most = most.map_err(|_| "the watcher panicked")?;
     let mut notes = Vec::new();
     let mut faults = Vec::new();
-    for ((name, _), (before, most)) in masters.into_iter().zip(before.into_iter().zip(most)) {
+    for ((name, _), (before, most)) in masters.iter().zip(before.into_iter().zip(most)) {
         let note = format!("{name} {:.1} MiB, at most {:.1}", mib(before), mib(most));
         if most.saturating_sub(before) > GROWTH_KIB_MAX {
             faults.push(format!(
@@ -68,10 +86,7 @@ pub fn run(
         notes.push(note);
     }
     if faults.is_empty() {
-        Ok(format!(
-            "{upload_mb} MiB up, {download_mb} MiB down twice; {}",
-            notes.join(", ")
-        ))
+        Ok(notes.join(", "))
     } else {
         Err(faults.join("\n"))
     }

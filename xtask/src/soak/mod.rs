@@ -3,6 +3,7 @@
 //! Each phase says what it did and fails when a promise was broken. None measures time: what is promised is that
 //! nothing is lost, that memory stays, and that nobody waits for somebody else. `trickle` compares a server with itself.
 
+mod encrypted;
 mod kills;
 mod large;
 mod malformed;
@@ -34,6 +35,7 @@ The shop under load from a client that counts every lost, short or wrong respons
   slow       clients that send a byte a second: all of them are answered, and nobody waits for them
   trickle    5000 clients send and 1000 read a byte a second, straight to appserver: others lose a tenth at most
   large      200 MB up and 500 MB down: memory stays
+  encrypted  the same over TLS, by HTTP/1.1 and HTTP/2, straight to appserver
   malformed  requests that are none: the application never hears of them
   stops      TERM and QUIT: what runs is finished, then the programs end with code 0
 
@@ -56,6 +58,7 @@ pub struct Plan {
     crowd: Crowd,
     upload_mb: usize,
     download_mb: usize,
+    encrypted: encrypted::Sizes,
 }
 
 impl Plan {
@@ -78,6 +81,10 @@ impl Plan {
             },
             upload_mb: 200,
             download_mb: 500,
+            encrypted: encrypted::Sizes {
+                upload_mb: 200,
+                download_mb: 500,
+            },
         }
     }
 
@@ -96,6 +103,10 @@ impl Plan {
                 loss_max: 0.15,
                 ..Plan::full().crowd
             },
+            encrypted: encrypted::Sizes {
+                upload_mb: 60,
+                download_mb: 100,
+            },
             ..Plan::full()
         }
     }
@@ -105,7 +116,7 @@ impl Plan {
     }
 }
 
-const PHASES: [&str; 8] = [
+const PHASES: [&str; 9] = [
     "reloads",
     "code",
     "kills",
@@ -114,6 +125,7 @@ const PHASES: [&str; 8] = [
     "malformed",
     "stops",
     "trickle",
+    "encrypted",
 ];
 
 /// The command.
@@ -191,6 +203,9 @@ pub fn run(workspace: &Workspace, plan: &Plan, log: &Path) -> Result<String, Str
     }
     if plan.has("trickle") {
         report.phase("trickle", || trickle::run(&venv, &kind, &plan.crowd));
+    }
+    if plan.has("encrypted") {
+        report.phase("encrypted", || encrypted::run(&venv, &kind, plan.encrypted));
     }
     report.result()
 }

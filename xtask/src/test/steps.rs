@@ -185,7 +185,7 @@ pub const STEPS: &[Step] = &[
         about: "cargo xtask soak --short",
         lane: Lane::Front,
         after: &["release", "environments"],
-        tools: &[Tool::PythonVenv],
+        tools: &[Tool::PythonVenv, Tool::Curl, Tool::Openssl],
         run: |context| soak::run(context.workspace, &soak::Plan::short(), &context.log),
     },
     Step {

@@ -26,7 +26,7 @@ pub fn frame(kind: u8, flags: u8, stream: u32, content: &[u8]) -> Vec<u8> {
 pub const HEAD: &[u8] = &[0x82, 0x87, 0x84, 0x41, 0x01, b'a'];
 
 /// The connection's end as the client sees it: the reason of GOAWAY, if one came.
-async fn end_of(mut stream: UnixStream) -> Option<u32> {
+async fn end_of(mut stream: impl AsyncReadExt + Unpin) -> Option<u32> {
     let mut reason = None;
     loop {
         let mut head = [0; 9];
@@ -400,4 +400,74 @@ async fn who_goes_on_asking_after_the_goodbye_is_turned_away() {
     let _ = stream.write_all(&ask(number)).await;
     assert_eq!(end_of(stream).await.unwrap_or_default(), 0);
     task.await.unwrap();
+}
+
+#[tokio::test]
+async fn small_pieces_that_wait_are_no_flood_and_too_many_are() {
+    let gate = Arc::new(Notify::new());
+    let held = gate.clone();
+    let service = Scripted::new(limits(), move |mut request: Request| {
+        let held = held.clone();
+        async move {
+            held.notified().await;
+            let length = content(&mut request).await.len();
+            text(StatusCode::OK, length.to_string())
+        }
+    });
+    // As many small messages as a window holds, which somebody is busy to take.
+    let Line { mut stream, .. } = Line::open(&service, &Settings::default());
+    let mut sent = preface();
+    sent.extend(frame(HEADERS, END_HEADERS, 1, HEAD));
+    (0..6000).for_each(|_| sent.extend(frame(DATA, 0, 1, b"0123456789")));
+    sent.extend(frame(DATA, END_STREAM, 1, b"last"));
+    stream.write_all(&sent).await.unwrap();
+    gate.notify_one();
+    assert_eq!(next(&mut stream).await.unwrap().0, HEADERS);
+    assert_eq!(next(&mut stream).await.unwrap().2, b"60004");
+
+    // A byte each, on as many streams as there may be, is more than is kept.
+    let mut attack = Vec::new();
+    for number in 0..10 {
+        let stream = 2 * number + 1;
+        attack.extend(frame(HEADERS, END_HEADERS, stream, HEAD));
+        (0..10_000).for_each(|_| attack.extend(frame(DATA, 0, stream, b"x")));
+    }
+    let Line { stream, .. } = Line::open(&service, &Settings::default());
+    let (reading, mut writing) = stream.into_split();
+    let writer = tokio::spawn(async move {
+        let _ = writing.write_all(&[preface(), attack].concat()).await;
+        writing
+    });
+    assert_eq!(end_of(reading).await, Some(ENHANCE_YOUR_CALM));
+    writer.abort();
+}
+
+/// Has the server reset streams, whose requests it would go on to answer otherwise (CVE-2025-8671).
+#[tokio::test]
+async fn who_makes_the_server_reset_its_streams_loses_the_connection() {
+    let bad = [
+        frame(WINDOW_UPDATE, 0, 1, &0_u32.to_be_bytes()),
+        frame(HEADERS, END_HEADERS, 1, HEAD),
+        frame(DATA, 0, 1, b"more"),
+        frame(PRIORITY, 0, 1, &[0, 0, 0, 1, 1]),
+        frame(WINDOW_UPDATE, 0, 1, &0x7fff_ffff_u32.to_be_bytes()),
+    ];
+    for bad in bad {
+        let mut attack = Vec::new();
+        for number in 0..3000_u32 {
+            let stream = 2 * number + 1;
+            let flags = END_HEADERS | END_STREAM;
+            attack.extend(frame(HEADERS, flags, stream, HEAD));
+            attack.extend(&bad[..5]);
+            attack.extend(stream.to_be_bytes());
+            attack.extend(&bad[9..]);
+        }
+        let (reason, service) = suffers(attack, Settings::default()).await;
+        let told = format!("kind {}: {reason:?}", bad[3]);
+        assert!(
+            [Some(PROTOCOL_ERROR), Some(ENHANCE_YOUR_CALM)].contains(&reason),
+            "{told}"
+        );
+        assert!(service.sent().len() < 1100, "{told}");
+    }
 }

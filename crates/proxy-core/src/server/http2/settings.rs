@@ -23,6 +23,10 @@ pub struct Settings {
     pub preface_timeout: Option<Duration>,
 }
 
+/// So many small pieces of content may wait to be read: all that a window of the usual size holds of the shortest messages of a
+/// WebSocket. By itself the crate allows a sixth of that, and would end the connection for a WebSocket whose application is busy.
+const SMALL_FRAMES: usize = 12 << 10;
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -47,7 +51,8 @@ impl Settings {
             .initial_connection_window_size(self.connection_window_bytes.max(self.window_bytes))
             .max_frame_size(self.frame_bytes.clamp(16_384, 16_777_215))
             .max_header_list_size(self.header_list_bytes)
-            .max_send_buffer_size(self.send_buffer_bytes);
+            .max_send_buffer_size(self.send_buffer_bytes)
+            .data_frame_budget(SMALL_FRAMES * 256);
         if self.websockets {
             builder.enable_connect_protocol();
         }
