@@ -166,3 +166,29 @@ async fn the_last_response_goes_before_the_goodbye() {
         assert_eq!(kinds, [HEADERS, DATA, DATA, GOAWAY]);
     }
 }
+
+#[tokio::test]
+async fn a_response_ends_the_connection_only_when_no_other_is_under_way() {
+    let gate = Arc::new(Notify::new());
+    let held = gate.clone();
+    let service = Scripted::new(limits(), move |request: Request| {
+        let held = held.clone();
+        async move {
+            let mut response = text(StatusCode::OK, "");
+            match request.head.target.path() {
+                b"/slow" => held.notified().await,
+                _ => response.ending.keep_alive = false,
+            }
+            response
+        }
+    });
+    let mut client = Client::new(&service).await;
+    let (slow, _) = client.ask(request("GET", "/slow"), true).await;
+    for _ in 0..3 {
+        assert_eq!(client.get("/last").await.0, StatusCode::OK);
+    }
+    gate.notify_one();
+    assert_eq!(slow.await.unwrap().status(), StatusCode::OK);
+    assert_eq!(client.get("/last").await.0, StatusCode::OK);
+    client.task.await.unwrap();
+}

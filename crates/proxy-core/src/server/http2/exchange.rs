@@ -108,9 +108,7 @@ pub(super) async fn exchange<S: Service>(line: Arc<Line<S>>, stream: Stream) {
     };
     connection.responding();
     forward_interim(&connection, &mut respond);
-    // What closes a connection of HTTP/1 lets this one come to its end.
-    let closes = method != Method::CONNECT
-        && (ordinal >= line.limits.keep_alive_requests || asks_for_the_end(&response));
+    let asks_for_the_end = asks_for_the_end(&response);
     let asked = Asked {
         method: &method,
         websocket: kind == Kind::WebSocket,
@@ -141,8 +139,10 @@ pub(super) async fn exchange<S: Service>(line: Arc<Line<S>>, stream: Stream) {
         ..sent
     };
     line.service.sent(record, &sent);
-    if closes {
-        // Some clients take GOAWAY for the end of everything: the response goes first, as far as it can.
+    // What closes a connection of HTTP/1 lets this one come to its end, but not while others are answered: for some clients GOAWAY is
+    // the end of everything (Python's h2). For their sake the response goes first, too, as far as it can.
+    let ends = ordinal >= line.limits.keep_alive_requests || (asks_for_the_end && line.is_last());
+    if ends && method != Method::CONNECT {
         pace::step_aside().await;
         line.close();
     }

@@ -28,7 +28,7 @@ mod way;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -105,6 +105,7 @@ fn serve<S: Service>(
         connection,
         limits,
         closing: AtomicBool::new(false),
+        under_way: AtomicUsize::new(0),
         pace: Pace::new(),
     });
     let (begun, drain) = (drain.clone(), drain.watch());
@@ -152,10 +153,17 @@ struct Line<S> {
     limits: Arc<Limits>,
     /// A response has asked for the end of the connection.
     closing: AtomicBool,
+    /// Requests that are being answered.
+    under_way: AtomicUsize,
     pace: Pace,
 }
 
 impl<S: Service> Line<S> {
+    /// Whether no other request is being answered.
+    fn is_last(&self) -> bool {
+        self.under_way.load(Ordering::Relaxed) == 1
+    }
+
     /// The connection is to take no further requests.
     fn close(&self) {
         self.closing.store(true, Ordering::Relaxed);
@@ -277,9 +285,11 @@ impl<S: Service> Driver<S> {
             first: self.first.take(),
         };
         let line = self.line.clone();
+        line.under_way.fetch_add(1, Ordering::Relaxed);
         self.exchanges.push(Box::pin(async move {
             let mut exchange = pin!(exchange::exchange(line.clone(), stream));
             poll_fn(|cx| line.pace.poll(exchange.as_mut(), cx)).await;
+            line.under_way.fetch_sub(1, Ordering::Relaxed);
         }));
     }
 
