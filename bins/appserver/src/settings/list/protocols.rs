@@ -105,7 +105,8 @@ pub(super) const HTTP2: Section = Section {
             Preset::Text("off"),
             "HTTP/2 without TLS, for peers in forwarded_allow_ips and on unix sockets; others are served HTTP/1. prior-knowledge takes \
              connections that begin with the preface of HTTP/2 and refuses others with 400; upgrade takes requests of HTTP/1.1 that ask \
-             for it (Upgrade: h2c, RFC 7540), with content of up to 64 KiB; both takes either.",
+             for it (Upgrade: h2c, RFC 7540), with content of up to 64 KiB; both takes either. A proxy that passes its \
+             clients' Upgrade fields on would let them past its own rules with upgrade and both: nginx's usual lines for WebSockets do.",
         ),
         number(
             "http2_max_concurrent_streams",
