@@ -118,9 +118,13 @@ async fn the_request_is_the_first_stream_under_the_settings_it_came_with() {
         );
         // Others follow.
         let second = frame(HEADERS, END_HEADERS | END_STREAM, 3, HEAD);
-        stream.write_all(&second).await.unwrap();
+        let more = frame(WINDOW_UPDATE, 0, 3, &1000_u32.to_be_bytes());
+        stream.write_all(&[second, more].concat()).await.unwrap();
         assert_eq!(next(stream).await.unwrap().0, HEADERS);
+        while next(stream).await.unwrap().1 != END_STREAM {}
         line.drain.start();
+        line.task.await.unwrap();
+        line.drain.ended().await;
     }
     noted(|| service.sent(), |sent| sent.starts_with("/up")).await;
     assert!(service.sent().iter().all(|sent| !sent.starts_with("/up 0")));
