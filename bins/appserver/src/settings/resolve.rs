@@ -257,14 +257,17 @@ impl Resolved {
         Ok(())
     }
 
-    /// Notes what will never be spoken.
+    /// Versions of HTTP have small letters, and none means the first; notes what will never be spoken.
     fn http2(&mut self) {
-        let cleartext = self.text("http2_cleartext").unwrap_or("off");
-        let off = cleartext == "off";
         let named = self.list("http_protocols");
-        let speaks = named
-            .iter()
-            .any(|name| name.trim().eq_ignore_ascii_case("h2"));
+        let named = named.iter().map(|name| name.trim().to_ascii_lowercase());
+        let mut named: Vec<String> = named.filter(|name| !name.is_empty()).collect();
+        if named.is_empty() {
+            named.push("h1".to_owned());
+        }
+        let speaks = named.iter().any(|name| name == "h2");
+        self.set("http_protocols", named);
+        let off = self.text("http2_cleartext").unwrap_or("off") == "off";
         if speaks && off && !self.is_encrypted() {
             self.notes.push(
                 "http_protocols includes h2, but there is no TLS (certfile) and http2_cleartext is off: HTTP/2 will never be spoken"
@@ -678,6 +681,55 @@ mod tests {
             )],
         );
         assert_eq!(found.unwrap().application, "");
+    }
+
+    #[test]
+    fn versions_of_http_are_read_as_gunicorn_reads_them() {
+        let resolved = |written| resolve(&environment(&[]), None, &[file(written)]).unwrap();
+        for (written, read) in [
+            (json!(" H2 , h1 "), &["h2", "h1"][..]),
+            (json!(["h1"]), &["h1"]),
+            (json!(""), &["h1"]),
+            (json!(null), &["h1"]),
+        ] {
+            let found = resolved(json!({"http_protocols": written}));
+            assert_eq!(found.list("http_protocols"), read, "{written}");
+        }
+        let mode = |mode| resolved(json!({"http_protocols": "h2", "http2_cleartext": mode}));
+        for (written, read) in [
+            (json!(true), "prior-knowledge"),
+            (json!(" Both"), "both"),
+            (json!("upgrade"), "upgrade"),
+        ] {
+            let found = mode(written);
+            assert_eq!(found.text("http2_cleartext"), Some(read));
+            assert_eq!(found.notes, [""; 0]);
+        }
+        let found = mode(json!(null));
+        assert_eq!(found.text("http2_cleartext"), Some("off"));
+        assert!(found.notes[0].contains("HTTP/2 will never be spoken"));
+    }
+
+    #[test]
+    fn what_means_nothing_to_rustls_is_told() {
+        let resolved = |written| resolve(&environment(&[]), None, &[file(written)]);
+        for (written, words) in [
+            (
+                json!({"ciphers": "AES256"}),
+                "with TLS 1.2 ECDHE-ECDSA-AES256-GCM-SHA384, ECDHE-RSA",
+            ),
+            (
+                json!({"ciphers": "TLSv1"}),
+                "names no suite of TLS 1.2 that is spoken here",
+            ),
+            (
+                json!({"ssl_version": 5}),
+                "`ssl_version` is deprecated and it is ignored",
+            ),
+        ] {
+            let notes = resolved(written).unwrap().notes;
+            assert!(notes[0].contains(words), "{notes:?}");
+        }
     }
 
     #[test]
