@@ -209,3 +209,40 @@ async fn content_that_does_not_come_is_not_waited_for_long() {
     line.task.await.unwrap();
     assert!(service.sent().is_empty(), "{:?}", service.sent());
 }
+
+#[tokio::test]
+async fn any_bytes_behind_the_request_do_no_harm() {
+    let limits = Limits {
+        head_timeout: Duration::from_millis(50),
+        keep_alive_timeout: Duration::from_millis(50),
+        ..limits()
+    };
+    let service = Scripted::new(limits, told);
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    for round in 0..40 {
+        let mut bytes = asking("POST", ONE_BYTE, "content").into_bytes();
+        if round % 4 > 0 {
+            bytes.extend(preface());
+        }
+        for _ in 0..random() % 20 {
+            let content: Vec<u8> = (0..random() % 30).map(|_| random() as u8).collect();
+            let (kind, flags) = ((random() % 11) as u8, random() as u8);
+            bytes.extend(frame(kind, flags, (random() % 6) as u32, &content));
+        }
+        bytes.truncate(bytes.len() - (random() % 8) as usize);
+        let mut line = open(&service, true);
+        let _ = line.stream.write_all(&bytes).await;
+        let _ = line.stream.shutdown().await;
+        line.task.await.unwrap();
+    }
+    let mut line = open(&service, true);
+    let asked = asking("GET", "", "");
+    line.stream.write_all(asked.as_bytes()).await.unwrap();
+    assert!(head_of(&mut line.stream).await.contains(" 101 "));
+}
