@@ -397,6 +397,62 @@ fn usr2_starts_a_new_server_with_the_same_sockets() {
 }
 
 #[test]
+fn upgrades_under_load_lose_nothing() {
+    const ASGI_APP: &str = "
+import os
+
+async def application(scope, receive, send):
+    assert scope['type'] == 'http'
+    await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+    await send({'type': 'http.response.body', 'body': str(os.getpid()).encode()})
+";
+    for (app, arguments) in [
+        (PID_APP, &["--workers", "2"][..]),
+        (PID_APP, &["--threads", "2"]),
+        (ASGI_APP, &["-k", "asgi"]),
+    ] {
+        let ports = [FreePort::find().unwrap(), FreePort::find().unwrap()];
+        let [one, two] = ports.each_ref().map(|port| port.address().to_string());
+        let mut server = Setup::new(app)
+            .args(arguments)
+            .args(&["--bind", &one, "--bind", &two, "--pid", "app.pid"])
+            .start();
+        let old = server.booted();
+        let loads: Vec<_> = ports
+            .iter()
+            .map(|port| Load::on(Address::Tcp(port.address())))
+            .chain([Load::on(server.socket())])
+            .collect();
+        server.signal(Signal::USR2);
+        let next = server.until("the new server's pid file", || {
+            rustix::process::Pid::from_raw(server.read("app.pid.2").trim().parse().ok()?)
+        });
+        server.until("the new workers answer", || {
+            let worker = server.text("/");
+            let is_old = |pid: &rustix::process::Pid| pid.as_raw_pid().to_string() == worker;
+            (!old.iter().any(is_old)).then_some(())
+        });
+        assert_eq!(server.stop(), 0, "{}", server.log());
+        server.until_log("Master has been promoted.", 1);
+        for port in &ports {
+            let address = Address::Tcp(port.address());
+            assert!(support::get_from(&address, "/").is_ok(), "{address}");
+        }
+        for load in loads {
+            let (answered, faults) = load.end();
+            assert!(
+                faults.is_empty() && answered > 0,
+                "{arguments:?}: {} of {answered}: {faults:?}\n{}",
+                faults.len(),
+                server.log()
+            );
+        }
+        support::kill(next, Signal::TERM);
+        server.until("the new server ends", || (!is_alive(next)).then_some(()));
+    }
+}
+
+#[test]
 fn an_upgrade_that_fails_leaves_the_old_server() {
     let mut server = Setup::new(PID_APP).start();
     server.write("gunicorn.conf.py", "raise ValueError('in the file')");
