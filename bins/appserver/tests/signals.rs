@@ -453,6 +453,42 @@ async def application(scope, receive, send):
 }
 
 #[test]
+fn an_upgrade_comes_before_the_end_that_follows_at_once() {
+    let file = "
+import os, time
+def pre_exec(server):
+    open('pre_exec', 'w').close()
+    while not os.path.exists('go'):
+        time.sleep(0.01)
+";
+    let mut server = Setup::new(PID_APP)
+        .file("gunicorn.conf.py", file)
+        .args(&["--pid", "app.pid"])
+        .start();
+    let load = Load::on(server.socket());
+    server.signal(Signal::USR2);
+    server.until("the hook", || {
+        server.prefix.join("pre_exec").exists().then_some(())
+    });
+    server.signal(Signal::TERM);
+    server.until("the new server", || {
+        server.prefix.join("app.pid.2").exists().then_some(())
+    });
+    server.write("go", "");
+    assert_eq!(server.wait(), 0, "{}", server.log());
+    let next = server.until("the new server with the pid file's name", || {
+        let pid = server.read("app.pid").trim().parse().ok()?;
+        rustix::process::Pid::from_raw(pid).filter(|pid| *pid != server.pid())
+    });
+    server.until_log("Master has been promoted.", 1);
+    server.text("/");
+    let (answered, faults) = load.end();
+    assert!(faults.is_empty() && answered > 0, "{faults:?}");
+    support::kill(next, Signal::TERM);
+    server.until("the new server ends", || (!is_alive(next)).then_some(()));
+}
+
+#[test]
 fn an_upgrade_that_fails_leaves_the_old_server() {
     let mut server = Setup::new(PID_APP).start();
     server.write("gunicorn.conf.py", "raise ValueError('in the file')");
