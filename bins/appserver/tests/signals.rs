@@ -453,6 +453,36 @@ async def application(scope, receive, send):
 }
 
 #[test]
+fn signals_that_are_the_masters_do_not_stop_workers() {
+    let server = Setup::new(PID_APP).args(&["--pid", "app.pid"]).start();
+    let worker = server.text("/");
+    let pid = rustix::process::Pid::from_raw(worker.parse().unwrap()).unwrap();
+    for signal in [Signal::TTIN, Signal::TTOU, Signal::WINCH] {
+        support::kill(pid, signal);
+    }
+    assert_eq!(server.text("/"), worker);
+    // Told to go by itself, it goes, and it is no error.
+    support::kill(pid, Signal::TERM);
+    server.until("another worker", || {
+        (server.try_get("/").ok()?.text() != worker).then_some(())
+    });
+    server.until_log(&format!("[INFO] Worker (pid:{worker}) ended by itself."), 1);
+    assert!(!server.log().contains("[ERROR]"), "{}", server.log());
+}
+
+#[test]
+fn a_pid_file_that_is_gone_comes_back_with_a_reload() {
+    let mut server = Setup::new(PID_APP).args(&["--pid", "app.pid"]).start();
+    std::fs::remove_file(server.prefix.join("app.pid")).unwrap();
+    server.signal(Signal::HUP);
+    server.until("the pid file", || {
+        (server.read("app.pid").trim() == server.pid().as_raw_pid().to_string()).then_some(())
+    });
+    assert_eq!(server.stop(), 0);
+    assert!(!server.prefix.join("app.pid").exists());
+}
+
+#[test]
 fn an_upgrade_comes_before_the_end_that_follows_at_once() {
     let file = "
 import os, time
