@@ -65,7 +65,7 @@ complete -c appserver -l dogstatsd-tags -x -d 'Tags for DataDog behind each metr
 complete -c appserver -l statsd-prefix -x -d 'What the names of the metrics begin with; a dot follows it'
 complete -c appserver -l enable-backlog-metric -d 'Tell StatsD every second how many connections wait to be accepted on TCP addresses (gunicorn.backlog)'
 complete -c appserver -l control-socket -r -F -d 'The unix socket for `appserver ctl` (and gunicorn\'s gunicornc)'
-complete -c appserver -l control-socket-mode -x -d 'The mode of that socket: who may control the server'
+complete -c appserver -l control-socket-mode -x -d 'The mode of that socket: who may control the server; octal with a leading 0'
 complete -c appserver -l no-control-socket -d 'Do without that socket'
 complete -c appserver -l metrics-bind -x -d 'Where Prometheus reads metrics (any path): HOST:PORT, unix:PATH, or systemd:NAME for a socket that systemd passes under that name'
 complete -c appserver -l reload -d 'Reload when a file of the application changes'

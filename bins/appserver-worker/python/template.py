@@ -383,15 +383,17 @@ def reseed():
 
 def handle_signals(worker):
     """Python's own handlers, so that applications may have theirs; the native side is told by the wakeup descriptor."""
-    for name in ("ABRT", "HUP", "QUIT", "INT", "TERM", "USR1", "USR2", "WINCH", "CHLD", "TTIN", "TTOU", "TSTP"):
+    for name in ("ABRT", "HUP", "QUIT", "INT", "TERM", "USR1", "USR2", "WINCH", "CHLD", "TSTP"):
         signal.signal(getattr(signal, "SIG" + name), signal.SIG_DFL)
     signal.signal(signal.SIGTERM, native.end_gracefully)
     signal.signal(signal.SIGUSR1, native.reopen_logs)
-    signal.signal(signal.SIGWINCH, lambda number, frame: None)
+    # The master's: whoever sends them to all processes must not stop the workers.
+    for number in (signal.SIGWINCH, signal.SIGTTIN, signal.SIGTTOU):
+        signal.signal(number, lambda number, frame: None)
     signal.signal(signal.SIGINT, end_quickly)
     signal.signal(signal.SIGQUIT, end_quickly)
     signal.signal(signal.SIGABRT, abort)
-    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGWINCH):
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGWINCH, signal.SIGTTIN, signal.SIGTTOU):
         signal.siginterrupt(number, False)
     signal.set_wakeup_fd(native.wakeup_descriptor(), warn_on_full_buffer=False)
     dump_stacks()

@@ -8,8 +8,8 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 
 use support::Setup;
-use testkit::Address;
 use testkit::http::Client;
+use testkit::{Address, FreePort};
 
 const WORKERS: usize = 4;
 /// A part and a third of one.
@@ -24,6 +24,19 @@ def application(environ, start_response):
     text = str(os.getpid()).encode()
     start_response('200 OK', [('Content-Length', str(len(text)))])
     return [text]
+";
+
+/// The same for ASGI.
+const WORKING_ASGI_APP: &str = "
+import os
+
+async def application(scope, receive, send):
+    assert scope['type'] == 'http'
+    sum(range(20000))
+    text = str(os.getpid()).encode()
+    length = str(len(text)).encode()
+    await send({'type': 'http.response.start', 'status': 200, 'headers': [(b'content-length', length)]})
+    await send({'type': 'http.response.body', 'body': text})
 ";
 
 /// Requests by worker.
@@ -85,72 +98,82 @@ impl Keeping {
     }
 }
 
-fn check(arguments: &[&str]) {
+/// Shares are even in one of a few rounds: where the machine has other things to do, a worker may not run for longer than the others
+/// leave its connections to it. Where shares are uneven by nature, no round is even.
+fn evenly(how: &str, mut round: impl FnMut() -> Shares) {
+    const ROUNDS: usize = 4;
+    let uneven: Vec<_> = (0..ROUNDS)
+        .map(|_| round())
+        .take_while(|shares| largest_share(shares) > MOST)
+        .collect();
+    assert!(uneven.len() < ROUNDS, "{how}: {uneven:?}");
+}
+
+fn check(app: &str, arguments: &[&str], port: Option<FreePort>) {
     let workers = WORKERS.to_string();
-    let server = Setup::new(WORKING_APP)
+    let place = port.as_ref().map(|port| port.address().to_string());
+    let bind: Vec<_> = place.iter().flat_map(|place| ["--bind", place]).collect();
+    let server = Setup::new(app)
         // Connections wait for each other at a barrier: on a loaded machine for longer than the usual two seconds.
         .args(&["--workers", &workers, "--keep-alive", "600"])
         .args(arguments)
+        .args(&bind)
         .start();
     server.until("all workers", || {
         (server.booted().len() == WORKERS).then_some(())
     });
-    let address = server.socket();
+    let address = port.map_or_else(|| server.socket(), |port| Address::Tcp(port.address()));
 
-    let to = address.clone();
-    let shares = together(1, move |_| {
+    let one_by_one = |address: &Address, requests: usize| {
         let mut shares = Shares::new();
-        for _ in 0..200 {
-            let worker = client(&to).get("/").unwrap().text();
+        for _ in 0..requests {
+            let worker = client(address).get("/").unwrap().text();
             *shares.entry(worker).or_default() += 1;
         }
         shares
+    };
+    evenly("one by one", || one_by_one(&address, 200));
+    evenly("a connection for each", || {
+        let to = address.clone();
+        together(6, move |begin| {
+            begin.wait();
+            one_by_one(&to, 100)
+        })
     });
-    assert!(largest_share(&shares) <= MOST, "one by one: {shares:?}");
-
-    let to = address.clone();
-    let shares = together(6, move |begin| {
-        begin.wait();
-        let mut shares = Shares::new();
-        for _ in 0..100 {
-            let worker = client(&to).get("/").unwrap().text();
-            *shares.entry(worker).or_default() += 1;
-        }
-        shares
+    evenly("kept connections", || {
+        let to = address.clone();
+        together(8, move |begin| {
+            let mut keeping = Keeping {
+                address: to.clone(),
+                open: None,
+            };
+            begin.wait();
+            // Until the connections are where they stay.
+            keeping.count(100);
+            begin.wait();
+            let shares = keeping.count(100);
+            // Nobody leaves before the last: its place would be filled from the others.
+            begin.wait();
+            shares
+        })
     });
-    assert!(
-        largest_share(&shares) <= MOST,
-        "a connection for each: {shares:?}"
-    );
-
-    let shares = together(8, move |begin| {
-        let mut keeping = Keeping {
-            address: address.clone(),
-            open: None,
-        };
-        begin.wait();
-        // Until the connections are where they stay.
-        keeping.count(100);
-        begin.wait();
-        let shares = keeping.count(100);
-        // Nobody leaves before the last: its place would be filled from the others.
-        begin.wait();
-        shares
-    });
-    assert!(
-        largest_share(&shares) <= MOST,
-        "kept connections: {shares:?}"
-    );
 }
 
 #[test]
 fn no_worker_gets_much_more_than_its_part() {
-    check(&[]);
+    check(WORKING_APP, &[], None);
 }
 
 #[test]
-fn nor_with_threads() {
-    check(&["--threads", "2"]);
+fn nor_with_threads_and_over_tcp() {
+    let port = FreePort::find().unwrap();
+    check(WORKING_APP, &["--threads", "2"], Some(port));
+}
+
+#[test]
+fn nor_on_an_event_loop() {
+    let port = FreePort::find().unwrap();
+    check(WORKING_ASGI_APP, &["-k", "asgi"], Some(port));
 }
 
 /// Newcomers are not let in one by one, with a request of every connection that stays in between.

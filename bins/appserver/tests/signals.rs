@@ -397,6 +397,128 @@ fn usr2_starts_a_new_server_with_the_same_sockets() {
 }
 
 #[test]
+fn upgrades_under_load_lose_nothing() {
+    const ASGI_APP: &str = "
+import os
+
+async def application(scope, receive, send):
+    assert scope['type'] == 'http'
+    await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+    await send({'type': 'http.response.body', 'body': str(os.getpid()).encode()})
+";
+    for (app, arguments) in [
+        (PID_APP, &["--workers", "2"][..]),
+        (PID_APP, &["--threads", "2"]),
+        (ASGI_APP, &["-k", "asgi"]),
+    ] {
+        let ports = [FreePort::find().unwrap(), FreePort::find().unwrap()];
+        let [one, two] = ports.each_ref().map(|port| port.address().to_string());
+        let mut server = Setup::new(app)
+            .args(arguments)
+            .args(&["--bind", &one, "--bind", &two, "--pid", "app.pid"])
+            .start();
+        let old = server.booted();
+        let loads: Vec<_> = ports
+            .iter()
+            .map(|port| Load::on(Address::Tcp(port.address())))
+            .chain([Load::on(server.socket())])
+            .collect();
+        server.signal(Signal::USR2);
+        let next = server.until("the new server's pid file", || {
+            rustix::process::Pid::from_raw(server.read("app.pid.2").trim().parse().ok()?)
+        });
+        server.until("the new workers answer", || {
+            let worker = server.text("/");
+            let is_old = |pid: &rustix::process::Pid| pid.as_raw_pid().to_string() == worker;
+            (!old.iter().any(is_old)).then_some(())
+        });
+        assert_eq!(server.stop(), 0, "{}", server.log());
+        server.until_log("Master has been promoted.", 1);
+        for port in &ports {
+            let address = Address::Tcp(port.address());
+            assert!(support::get_from(&address, "/").is_ok(), "{address}");
+        }
+        for load in loads {
+            let (answered, faults) = load.end();
+            assert!(
+                faults.is_empty() && answered > 0,
+                "{arguments:?}: {} of {answered}: {faults:?}\n{}",
+                faults.len(),
+                server.log()
+            );
+        }
+        support::kill(next, Signal::TERM);
+        server.until("the new server ends", || (!is_alive(next)).then_some(()));
+    }
+}
+
+#[test]
+fn signals_that_are_the_masters_do_not_stop_workers() {
+    let server = Setup::new(PID_APP).args(&["--pid", "app.pid"]).start();
+    let worker = server.text("/");
+    let pid = rustix::process::Pid::from_raw(worker.parse().unwrap()).unwrap();
+    for signal in [Signal::TTIN, Signal::TTOU, Signal::WINCH] {
+        support::kill(pid, signal);
+    }
+    assert_eq!(server.text("/"), worker);
+    // Told to go by itself, it goes, and it is no error.
+    support::kill(pid, Signal::TERM);
+    server.until("another worker", || {
+        (server.try_get("/").ok()?.text() != worker).then_some(())
+    });
+    server.until_log(&format!("[INFO] Worker (pid:{worker}) ended by itself."), 1);
+    assert!(!server.log().contains("[ERROR]"), "{}", server.log());
+}
+
+#[test]
+fn a_pid_file_that_is_gone_comes_back_with_a_reload() {
+    let mut server = Setup::new(PID_APP).args(&["--pid", "app.pid"]).start();
+    std::fs::remove_file(server.prefix.join("app.pid")).unwrap();
+    server.signal(Signal::HUP);
+    server.until("the pid file", || {
+        (server.read("app.pid").trim() == server.pid().as_raw_pid().to_string()).then_some(())
+    });
+    assert_eq!(server.stop(), 0);
+    assert!(!server.prefix.join("app.pid").exists());
+}
+
+#[test]
+fn an_upgrade_comes_before_the_end_that_follows_at_once() {
+    let file = "
+import os, time
+def pre_exec(server):
+    open('pre_exec', 'w').close()
+    while not os.path.exists('go'):
+        time.sleep(0.01)
+";
+    let mut server = Setup::new(PID_APP)
+        .file("gunicorn.conf.py", file)
+        .args(&["--pid", "app.pid"])
+        .start();
+    let load = Load::on(server.socket());
+    server.signal(Signal::USR2);
+    server.until("the hook", || {
+        server.prefix.join("pre_exec").exists().then_some(())
+    });
+    server.signal(Signal::TERM);
+    server.until("the new server", || {
+        server.prefix.join("app.pid.2").exists().then_some(())
+    });
+    server.write("go", "");
+    assert_eq!(server.wait(), 0, "{}", server.log());
+    let next = server.until("the new server with the pid file's name", || {
+        let pid = server.read("app.pid").trim().parse().ok()?;
+        rustix::process::Pid::from_raw(pid).filter(|pid| *pid != server.pid())
+    });
+    server.until_log("Master has been promoted.", 1);
+    server.text("/");
+    let (answered, faults) = load.end();
+    assert!(faults.is_empty() && answered > 0, "{faults:?}");
+    support::kill(next, Signal::TERM);
+    server.until("the new server ends", || (!is_alive(next)).then_some(()));
+}
+
+#[test]
 fn an_upgrade_that_fails_leaves_the_old_server() {
     let mut server = Setup::new(PID_APP).start();
     server.write("gunicorn.conf.py", "raise ValueError('in the file')");

@@ -5,8 +5,8 @@ use std::time::Duration;
 use appserver_protocol::{ToTemplate, exit};
 use supervisor::exit::signal_name;
 use supervisor::{
-    Death, Event, Exit, Generation, Level as EventLevel, Master, Notice, Outcome, Pid, Stuck,
-    WorkerId, WorkerInfo,
+    Death, Event, Exit, Generation, Level as EventLevel, Master, Notice, Outcome, Pid, Signal,
+    Stuck, WorkerId, WorkerInfo,
 };
 
 use super::{Server, not_a_process};
@@ -77,7 +77,8 @@ impl Server {
                 self.buried(*worker, *pid);
                 if !expected || not_a_process(*death) {
                     let complaint = self.complaint(*worker);
-                    self.log.error(gone_words(*pid, *death, *out_of_memory));
+                    let words = gone_words(*pid, *death, *out_of_memory);
+                    self.log.line(gone_level(*death), words);
                     if let (false, Some(why)) = (was_ready, complaint) {
                         self.log.error(boot_words(&why, *respawn_in));
                     }
@@ -188,6 +189,17 @@ pub(super) fn reason(outcome: Outcome) -> Option<String> {
 
 fn number(pid: Option<Pid>) -> String {
     pid.map_or_else(|| "none".to_owned(), |pid| pid.as_raw_pid().to_string())
+}
+
+/// Somebody may have told a worker to go, which is no error.
+fn gone_level(death: Death) -> Level {
+    match death {
+        Death::Exited(Exit::Code(0)) => Level::Info,
+        Death::Exited(Exit::Signal { number, .. }) if number == Signal::TERM.as_raw() => {
+            Level::Info
+        }
+        _ => Level::Error,
+    }
 }
 
 fn gone_words(pid: Option<Pid>, death: Death, out_of_memory: bool) -> String {

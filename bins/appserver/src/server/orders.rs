@@ -57,8 +57,9 @@ impl Server {
             (Asked::PreExec, answer) => {
                 if let FromTemplate::Failed(failure) = answer {
                     self.log.error(words(&failure));
+                    self.forgo_upgrade();
                 } else {
-                    self.start_successor();
+                    self.finish_upgrade();
                 }
             }
             (asked, answer) if self.reload.template(number).is_some() => {
@@ -73,7 +74,7 @@ impl Server {
     fn forsaken(&mut self, asked: Asked, master: &mut Master) {
         match asked {
             Asked::Fork(worker) => master.spawn_failed(worker, "the template is gone"),
-            Asked::PreExec => self.start_successor(),
+            Asked::PreExec => self.finish_upgrade(),
             _ => {}
         }
     }

@@ -365,8 +365,14 @@ impl Server {
             .text("pidfile")
             .and_then(|path| std::path::absolute(path).ok());
         let present = self.pid_file.as_ref().map(|file| file.path().to_path_buf());
-        if self.upgrade.predecessor().is_some() || wanted == present {
+        // A file that somebody has removed is written again, as gunicorn does.
+        let is_there = present.as_ref().is_none_or(|path| path.exists());
+        if self.upgrade.predecessor().is_some() || (wanted == present && is_there) {
             return;
+        }
+        if wanted == present {
+            // Its end would remove the new one.
+            drop(self.pid_file.take());
         }
         self.pid_file = match wanted {
             Some(path) => supervisor::PidFile::create(path)

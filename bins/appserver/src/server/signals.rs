@@ -12,7 +12,12 @@ impl Server {
         self.log
             .info(format_args!("Handling signal: {}", name(signal)));
         match signal {
-            Signal::HUP if master.fleet().stopping().is_some() => {}
+            // Whoever ends begins nothing any more.
+            Signal::HUP | Signal::TTIN | Signal::TTOU | Signal::USR2 | Signal::WINCH
+                if master.fleet().stopping().is_some() =>
+            {
+                self.log.debug("ignored: the server is about to end");
+            }
             Signal::HUP => {
                 self.log.info("Hang up: Master");
                 self.log.reopen();
@@ -46,6 +51,8 @@ impl Server {
         };
         let first = master.fleet().stopping().is_none();
         if first {
+            // With the sockets, which are still here.
+            self.finish_upgrade();
             let told = self.notifier.stopping();
             self.tell(told);
             self.hand_on_main_pid();

@@ -51,7 +51,19 @@ impl Server {
         }
     }
 
-    pub(super) fn start_successor(&mut self) {
+    /// The hook before an upgrade is done, or cannot be waited for. Not a second time.
+    pub(super) fn finish_upgrade(&mut self) {
+        if self.upgrade.asked {
+            self.start_successor();
+        }
+    }
+
+    /// The hook before an upgrade does not want it.
+    pub(super) fn forgo_upgrade(&mut self) {
+        self.upgrade.asked = false;
+    }
+
+    fn start_successor(&mut self) {
         self.upgrade.asked = false;
         let next = self.start.launch.successor();
         let started = self
@@ -78,10 +90,17 @@ impl Server {
         }
         self.upgrade.successor = None;
         self.doors.take_files_back();
-        self.log.error(format_args!(
-            "Upgrade failed, this binary serves on: the new one (pid:{}) {exit}",
-            pid.as_raw_pid()
-        ));
+        let pid = pid.as_raw_pid();
+        if exit.is_success() {
+            // Somebody has ended it, to go back.
+            self.log.warning(format_args!(
+                "The new binary (pid:{pid}) has ended; this one serves on"
+            ));
+        } else {
+            self.log.error(format_args!(
+                "Upgrade failed, this binary serves on: the new one (pid:{pid}) {exit}"
+            ));
+        }
         true
     }
 

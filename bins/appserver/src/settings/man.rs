@@ -1,6 +1,6 @@
 //! The manual page, made from the list (`--man-page`; kept in `packaging/man`).
 
-use super::{SECTIONS, Setting, Support, print::repr};
+use super::{SECTIONS, Setting, Support, print::shown_default};
 
 /// The whole page.
 pub(crate) fn page() -> String {
@@ -57,7 +57,7 @@ fn entry(text: &mut String, setting: &Setting) {
         false => flags.join(", "),
     };
     let default = match setting.takes_value() && !setting.flags.is_empty() {
-        true => format!(" Default {}.", escaped(&repr(&setting.default.value()))),
+        true => format!(" Default {}.", escaped(&shown_default(setting))),
         false => String::new(),
     };
     text.push_str(&format!(

@@ -3,7 +3,7 @@
 use rustix::process::{getegid, geteuid};
 use serde_json::Value;
 
-use super::{Kind, Resolved, all};
+use super::{Kind, Resolved, Setting, all};
 
 /// A line `name = value` per setting, by name, values as Python shows them.
 pub(crate) fn print(resolved: &Resolved) -> String {
@@ -31,6 +31,16 @@ pub(crate) fn print(resolved: &Resolved) -> String {
         text.push_str(&format!("{:width$} = {value}\n", setting.name));
     }
     text
+}
+
+/// A default as references show it: modes in octal. `--help` and `--print-config` have gunicorn's decimal numbers.
+pub(super) fn shown_default(setting: &Setting) -> String {
+    match setting.default.value() {
+        Value::Number(mode) if setting.kind == Kind::Mode && mode.as_u64() != Some(0) => {
+            format!("{:#o}", mode.as_u64().unwrap_or_default())
+        }
+        value => repr(&value),
+    }
 }
 
 /// Python's `repr`.

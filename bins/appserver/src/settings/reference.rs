@@ -1,6 +1,6 @@
 //! `docs/settings.md`, made from the list.
 
-use super::{SECTIONS, Setting, Support, print::repr};
+use super::{SECTIONS, Setting, Support, print::shown_default};
 
 /// The whole page.
 pub(crate) fn page() -> String {
@@ -41,7 +41,7 @@ fn entry(text: &mut String, setting: &Setting) {
         .variable
         .map(|name| format!(" · variable `{name}`"))
         .unwrap_or_default();
-    let default = repr(&setting.default.value());
+    let default = shown_default(setting);
     text.push_str(&format!(
         "{flags}{variable} · default `{default}`\n\n{}\n",
         setting.doc

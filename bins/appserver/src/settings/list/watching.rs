@@ -21,7 +21,7 @@ pub(super) const WATCHING: Section = Section {
             "INT",
             Kind::Mode,
             Preset::Number(0o600),
-            "The mode of that socket: who may control the server.",
+            "The mode of that socket: who may control the server; octal with a leading 0.",
         ),
         switch(
             "control_socket_disable",
