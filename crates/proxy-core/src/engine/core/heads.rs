@@ -51,8 +51,6 @@ impl Heads {
             keep_alive_requests: u64::MAX,
             idle_grace: IDLE_GRACE,
             writes_together: true,
-            // nginx's directive means nothing here (docs/directives.md).
-            sendfile: true,
             send_timeout,
             drain_bytes: u64::MAX,
             drain_timeout: self.lingering_time,
