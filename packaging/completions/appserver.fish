@@ -44,7 +44,7 @@ complete -c appserver -s g -l group -x -d 'The group that workers run as, by nam
 complete -c appserver -l initgroups -d 'Workers get the supplementary groups of their user as well'
 complete -c appserver -s m -l umask -x -d 'The file mode mask of unix sockets and of workers; octal with a leading 0'
 complete -c appserver -l preload -d 'Import the application once, before workers are forked: they share its memory and start at once'
-complete -c appserver -l no-sendfile -d 'Do not send files with sendfile(2): the application\'s, and those of static'
+complete -c appserver -l no-sendfile -d 'Do not send files with sendfile(2): the application\'s, and those of static; ASGI applications are not offered pathsend and zerocopysend'
 complete -c appserver -s n -l name -x -d 'The name in the process list: "gunicorn: master [NAME]", "gunicorn: template [NAME]" (the Python process that workers are forked from) and "gunicorn: worker [NAME]"'
 complete -c appserver -l access-logfile -r -F -d 'The file for a line per request; - is standard output'
 complete -c appserver -l access-logformat -x -d 'The form of these lines'

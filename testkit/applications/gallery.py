@@ -7,6 +7,7 @@ import time
 import zipfile
 
 from flask import Flask, Response, jsonify, redirect, render_template_string, request, send_from_directory, session, stream_with_context
+from flask_sock import Sock
 from werkzeug.utils import secure_filename
 
 PAGE = """<!doctype html><title>Gallery</title><p>{{ name }}</p>
@@ -91,6 +92,12 @@ def create_app(folder):
     @app.get("/client")
     def client():
         return jsonify(address=request.remote_addr, url=request.url, scheme=request.scheme)
+
+    @Sock(app).route("/talk")
+    def talk(socket):
+        while (message := socket.receive()) != "end":
+            socket.send(message[::-1])
+        socket.close(4001, "as you like")
 
     @app.get("/fails")
     def fails():

@@ -38,5 +38,29 @@ def visit(site):
     expect(site.get("/develop", between=lambda: expect(site.post("/pictures", form, awaited), 201)), 200, "waiting\ndeveloped")
     expect(site.get("/archive"), 200)
     expect(site.get("/client"), 200)
+    talk(site)
     expect(site.get("/fails"), 500)
     expect(site.post("/sign-out"), 302)
+
+
+def talk(site):
+    """A WebSocket that Flask-Sock speaks on the thread's own connection."""
+    from websockets.exceptions import ConnectionClosed
+    from websockets.sync.client import connect
+
+    from visit import Answer
+
+    said = []
+    with connect("ws://127.0.0.1:%d/talk" % site.port) as socket:
+        for message in ("hello", "ümlaut " * 20000, b"\x00\x01\x02" * 50000):
+            socket.send(message)
+            said.append(socket.recv())
+            assert said[-1] == message[::-1], said[-1][:80]
+        socket.send("end")
+        try:
+            socket.recv()
+        except ConnectionClosed as closed:
+            said.append("%d %s" % (closed.rcvd.code, closed.rcvd.reason))
+    assert said[-1] == "4001 as you like", said[-1]
+    expect(site.get("/talk"), 400)
+    site.answers.append(Answer("WebSocket /talk", 101, "", [], repr(said).encode()))

@@ -77,6 +77,7 @@ struct Template<'py> {
 
 impl Template<'_> {
     fn serve(mut self, py: Python<'_>) -> PyResult<i32> {
+        let mut dismissed = false;
         loop {
             let received = py.detach(|| self.channel.receive::<ToTemplate>());
             let Received { message, fds } = match received {
@@ -92,6 +93,7 @@ impl Template<'_> {
             let mut gate = None;
             let answer = match message {
                 ToTemplate::Exit => return Ok(0),
+                order if dismissed && !matches!(order, ToTemplate::ChildExit { .. }) => continue,
                 ToTemplate::Fork(order) => match self.fork(py, order.age)? {
                     Forked::Template(answer, held) => {
                         gate = held;
@@ -116,8 +118,9 @@ impl Template<'_> {
             drop(gate);
             match sent {
                 Ok(()) => {}
-                // The master has no use for this template any more.
-                Err(ChannelError::Closed) => return Ok(0),
+                // The master has no use for this template any more. The last workers' ends, of which it told before, are still told to
+                // the hook: what they left behind may have to be cleared away.
+                Err(ChannelError::Closed) => dismissed = true,
                 Err(error) => return Err(PyRuntimeError::new_err(error.to_string())),
             }
         }

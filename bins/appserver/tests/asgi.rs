@@ -230,3 +230,21 @@ fn threads_of_an_event_loop_are_told_to_be_of_no_use() {
     let server = asgi().args(&["--threads", "4"]).start();
     server.until_log("threads is 4, but workers of class asgi have one thread", 1);
 }
+
+#[test]
+fn extensions_that_send_files_are_offered_unless_sendfile_is_off() {
+    let app = "
+async def application(scope, receive, send):
+    if scope['type'] == 'lifespan':
+        raise RuntimeError('none')
+    text = ' '.join(sorted(name.rpartition('.')[2] for name in scope['extensions']))
+    await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+    await send({'type': 'http.response.body', 'body': text.encode()})
+";
+    let offered = |more: &[&str]| {
+        let arguments = [&["-k", "asgi"], more].concat();
+        Setup::new(app).args(&arguments).start().text("/")
+    };
+    assert_eq!(offered(&[]), "early_hint pathsend trailers zerocopysend");
+    assert_eq!(offered(&["--no-sendfile"]), "early_hint trailers");
+}

@@ -287,6 +287,37 @@ fn depth_is_told(server: &Server, address: &Address) {
     drop(waiting);
 }
 
+#[test]
+fn a_websocket_that_a_thread_has_is_no_request_that_hangs() {
+    let app = "
+def application(environ, start_response):
+    if 'gunicorn.socket' not in environ:
+        start_response('200 OK', [])
+        return [b'ok']
+    sock = environ['gunicorn.socket']
+    sock.sendall(b'HTTP/1.1 101 \\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\n\\r\\n')
+    sock.sendall(sock.recv(100).upper())
+    raise StopIteration
+";
+    let server = Setup::new(app)
+        .args(&["--threads", "2", "--metrics-bind", "unix:metrics.sock"])
+        .start();
+    let place = Address::Unix(server.prefix.join("metrics.sock"));
+    let mut client = server.client();
+    let asked = [("Upgrade", "websocket"), ("Connection", "Upgrade")];
+    client.ask("GET", "/", &asked).unwrap();
+    let head = client.wire().take_until(b"\r\n\r\n", "a head").unwrap();
+    assert!(head.starts_with(b"HTTP/1.1 101 "));
+    server.until("nothing counts as busy", || {
+        let page = get_from(&place, "/").unwrap().text();
+        (values(&page)["appserver_busy"] == 0.0).then_some(())
+    });
+    client.wire().send(b"hello").unwrap();
+    assert_eq!(client.wire().take_rest().unwrap().0, b"HELLO");
+    let log = server.log();
+    assert!(!log.contains("Error"), "{log}");
+}
+
 fn values(page: &str) -> BTreeMap<String, f64> {
     let lines = page.lines().filter(|line| !line.starts_with('#'));
     lines

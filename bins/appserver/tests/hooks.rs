@@ -82,6 +82,27 @@ on_exit
 }
 
 #[test]
+fn the_end_of_every_worker_of_the_release_before_is_told() {
+    let conf = "
+import time
+def child_exit(server, worker):
+    # The others' ends come meanwhile, and the template is dismissed.
+    while sum('Worker exiting' in line for line in open('stderr.log')) < 3: time.sleep(0.01)
+    server.log.info('the end of %s', worker.age)
+";
+    let mut server = Setup::new(APP)
+        .file("gunicorn.conf.py", conf)
+        .args(&["--workers", "3"])
+        .start();
+    server.signal(Signal::HUP);
+    server.until_log("Reloaded: 3 new workers", 1);
+    for age in 1..=3 {
+        server.until_log(&format!("the end of {age}\n"), 1);
+    }
+    assert_eq!(server.stop(), 0);
+}
+
+#[test]
 fn a_hook_may_be_named_and_an_exception_in_it_has_gunicorns_consequences() {
     // Before a request: 500. After it: a line in the log. Elsewhere in a worker: it does not boot.
     let conf = "

@@ -59,6 +59,39 @@ fn applications_are_served_over_tls_and_told_so() {
 }
 
 #[test]
+fn a_websocket_in_the_applications_own_hands_is_encrypted_too() {
+    let authority = Authority::new();
+    let app = "
+def application(environ, start_response):
+    sock = environ.get('gunicorn.socket')
+    if not sock:
+        start_response('200 OK', [])
+        return [b'ok']
+    sock.sendall(b'HTTP/1.1 101 \\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\n\\r\\n')
+    sock.sendall(sock.recv(100).upper())
+    raise StopIteration
+";
+    let server = Setup::new(app)
+        .with_tls(&authority.signs("shop.test"))
+        .args(&["--threads", "2"])
+        .start();
+    let mut stream = encrypted(unix(&server), authority.client(None, &["http/1.1"]));
+    let head = "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut read = Vec::new();
+    while !read.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        read.push(byte[0]);
+    }
+    assert!(read.starts_with(b"HTTP/1.1 101 "));
+    stream.write_all(b"hello").unwrap();
+    let mut answer = [0; 5];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HELLO");
+}
+
+#[test]
 fn content_of_any_size_goes_both_ways_on_one_connection() {
     let authority = Authority::new();
     let server = Setup::new(APP)

@@ -46,19 +46,16 @@ impl Scopes {
     /// `state` is what the lifespan of the application left, where it has one.
     pub fn new(py: Python<'_>, settings: &Settings, state: Option<Py<PyDict>>) -> PyResult<Self> {
         let http = template(py, settings, "http")?;
+        // Without sendfile the application had better read its files itself: it may compress them, say.
+        let of_files: &[&str] = match settings.http.sendfile {
+            true => &["http.response.pathsend", "http.response.zerocopysend"],
+            false => &[],
+        };
+        let of_heads = ["http.response.early_hint", "http.response.trailers"];
         http.set_item(
             "extensions",
-            extensions(
-                py,
-                &[
-                    "http.response.early_hint",
-                    "http.response.trailers",
-                    "http.response.pathsend",
-                    "http.response.zerocopysend",
-                ],
-            )?,
+            extensions(py, &[&of_heads, of_files].concat())?,
         )?;
-        let of_files = ["http.response.pathsend", "http.response.zerocopysend"];
         let websocket = template(py, settings, "websocket")?;
         websocket.set_item("extensions", extensions(py, &["websocket.http.response"])?)?;
         let known = Known::all()
@@ -66,7 +63,7 @@ impl Scopes {
             .map(|name| PyBytes::new(py, name.as_str().to_ascii_lowercase().as_bytes()).unbind());
         Ok(Self {
             http: http.unbind(),
-            extensions_1_0: extensions(py, &of_files)?.unbind(),
+            extensions_1_0: extensions(py, of_files)?.unbind(),
             websocket: websocket.unbind(),
             state,
             known: known.collect(),

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use http::Method;
 use proxy_core::body::BodyError;
 use proxy_core::server::Interim;
-use pyo3::exceptions::PyAssertionError;
+use pyo3::exceptions::{PyAssertionError, PyStopIteration};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyList, PyTuple};
@@ -19,6 +19,7 @@ use crate::content::Collected;
 use crate::core::Core;
 use crate::environ;
 use crate::file_wrapper::{self, FileWrapper};
+use crate::handover::Offer;
 use crate::hooks::{Done, Facts, Level};
 use crate::input::Input;
 use crate::outlet::Outlet;
@@ -64,6 +65,8 @@ pub(crate) struct Call {
     pub eager: bool,
     failed: bool,
     finished: bool,
+    /// The environ has a socket that the application may have taken.
+    offered: bool,
     logged: Option<Arc<Logged>>,
 }
 
@@ -79,6 +82,7 @@ impl Call {
         slot: usize,
         route: Route,
         interim: Interim,
+        offer: Option<Offer>,
     ) -> (Self, Begun) {
         let mut call = Self {
             facts,
@@ -92,10 +96,11 @@ impl Call {
             eager: false,
             failed: false,
             finished: false,
+            offered: offer.is_some(),
             logged,
         };
         core.hooks.began(slot, &call.facts);
-        let begun = match call.run(core, py, input, route, interim) {
+        let begun = match call.run(core, py, input, route, interim, offer) {
             Ok(begun) => begun,
             Err(error) => call.fail(core, py, &error),
         };
@@ -113,6 +118,7 @@ impl Call {
         input: Option<Collected>,
         route: Route,
         interim: Interim,
+        offer: Option<Offer>,
     ) -> PyResult<Begun> {
         let start = self.start.insert(core.take_start(py)?);
         self.answer = start.state().answer().clone();
@@ -129,6 +135,9 @@ impl Call {
             .map(|content| Py::new(py, Input::new(content)?))
             .transpose()?;
         let environ = core.environ(py, self.slot, &self.facts, input, start.state().hints())?;
+        if let Some(offer) = offer {
+            offer.put(&environ, self.slot)?;
+        }
         let application = core.application.as_ptr();
         let (environ, callable) = (self.environ.insert(environ.unbind()), start.callable());
         // SAFETY: all three are live objects that we hold references to; the arguments end with null. The result is a new
@@ -362,6 +371,11 @@ impl Call {
     /// Logs an exception and says what becomes of the response.
     fn fail(&mut self, core: &Core, py: Python<'_>, error: &PyErr) -> Begun {
         self.failed = true;
+        if self.offered && error.is_instance_of::<PyStopIteration>(py) {
+            // How simple-websocket says that it has done without a response.
+            self.answer.lock().status = http::StatusCode::SWITCHING_PROTOCOLS;
+            return Begun::Failed;
+        }
         let head = &self.facts.head;
         core.hooks.raised(
             py,

@@ -36,6 +36,7 @@ mod environ;
 mod errors;
 mod file_wrapper;
 mod gil;
+mod handover;
 mod hooks;
 mod inline;
 mod input;

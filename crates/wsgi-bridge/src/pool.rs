@@ -19,6 +19,7 @@ use crate::answer::Route;
 use crate::call::{Begun, Call, Logged, Whole};
 use crate::content::Collected;
 use crate::core::Core;
+use crate::handover::Offer;
 use crate::hooks::Facts;
 use crate::outlet::{Outlet, Pushed};
 use crate::response_head::Head;
@@ -29,6 +30,7 @@ struct Job {
     input: Option<Collected>,
     reply: oneshot::Sender<Reply>,
     interim: Interim,
+    offer: Option<Offer>,
 }
 
 /// What a thread answers, once.
@@ -110,8 +112,9 @@ impl Pool {
         facts: Arc<Facts>,
         input: Option<Collected>,
         interim: Interim,
+        offer: Option<Offer>,
     ) -> Option<Reply> {
-        self.queue.ask(facts, input, interim).await
+        self.queue.ask(facts, input, interim, offer).await
     }
 }
 
@@ -144,6 +147,7 @@ impl Queue {
         facts: Arc<Facts>,
         input: Option<Collected>,
         interim: Interim,
+        offer: Option<Offer>,
     ) -> Option<Reply> {
         let (reply, answer) = oneshot::channel();
         let mut waiting = Waiting {
@@ -156,6 +160,7 @@ impl Queue {
             input,
             reply,
             interim,
+            offer,
         });
         let reply = (&mut waiting.answer).await;
         waiting.answered = true;
@@ -236,6 +241,7 @@ fn serve(py: Python<'_>, core: &Arc<Core>, queue: &Arc<Queue>, slot: usize, job:
         slot,
         route,
         job.interim,
+        job.offer,
     );
     let told = Told::of(core, &call);
     match begun {
@@ -368,11 +374,11 @@ mod tests {
         let mut cx = Context::from_waker(Waker::noop());
         let contents = [Bytes::from(vec![1; 9]), Bytes::from(vec![2; 9])];
         let (facts, input, interim) = request(&contents[0]);
-        let mut stays = pin!(queue.ask(facts, input, interim));
+        let mut stays = pin!(queue.ask(facts, input, interim, None));
         assert!(stays.as_mut().poll(&mut cx).is_pending());
         {
             let (facts, input, interim) = request(&contents[1]);
-            let mut leaves = pin!(queue.ask(facts.clone(), input, interim));
+            let mut leaves = pin!(queue.ask(facts.clone(), input, interim, None));
             assert!(leaves.as_mut().poll(&mut cx).is_pending());
             assert_eq!(queue.state().jobs.len(), 2);
         }

@@ -18,6 +18,7 @@ use crate::answer::Route;
 use crate::call::{Begun, Call, Whole};
 use crate::content::{self, CollectError, Collected};
 use crate::core::Core;
+use crate::handover;
 use crate::hooks::{Facts, Finished, Hooks, Level};
 use crate::inline::{Run, RunBody, Turn};
 use crate::outlet::Outlet;
@@ -115,14 +116,77 @@ impl WsgiService {
                 turn.free().await;
                 self.call_here(turn, facts, input, interim)
             }
-            Mode::Pool(pool) => match pool.ask(facts.clone(), input, interim).await {
-                Some(Reply::Whole(begun, told)) => self.begun(facts, begun, told, None),
-                Some(Reply::Streams(head, content, told)) => {
-                    self.streams(facts, head, content, told)
-                }
-                None => self.begun(facts, Begun::Failed, Told::default(), None),
-            },
+            Mode::Pool(pool) if input.is_none() && handover::asks(&facts) => {
+                self.offer(pool, facts, interim).await
+            }
+            Mode::Pool(pool) => {
+                let reply = pool.ask(facts.clone(), input, interim, None).await;
+                self.replied(facts, reply)
+            }
         }
+    }
+
+    fn replied(&self, facts: Arc<Facts>, reply: Option<Reply>) -> (Response, Option<Record>) {
+        match reply {
+            Some(Reply::Whole(begun, told)) => self.begun(facts, begun, told, None),
+            Some(Reply::Streams(head, content, told)) => self.streams(facts, head, content, told),
+            None => self.begun(facts, Begun::Failed, Told::default(), None),
+        }
+    }
+
+    /// A WebSocket's handshake: the application answers, or takes the connection.
+    async fn offer(
+        &self,
+        pool: &Pool,
+        facts: Arc<Facts>,
+        interim: Interim,
+    ) -> (Response, Option<Record>) {
+        let (offered, offer) = match handover::offer() {
+            Ok(ends) => ends,
+            Err(error) => {
+                let words = format!("No socket for a WebSocket: {error}");
+                self.core.hooks.log(Level::Error, &words);
+                return self.page(facts, StatusCode::SERVICE_UNAVAILABLE, "");
+            }
+        };
+        let mut taken = std::pin::pin!(offered.taken());
+        let taken = tokio::select! {
+            biased;
+            taken = &mut taken => taken,
+            reply = pool.ask(facts.clone(), None, interim, Some(offer)) => {
+                if !offered.has_more() {
+                    return self.replied(facts, reply);
+                }
+                // It was done with the connection at once.
+                taken.await
+            }
+        };
+        // The thread is busy for as long as the client likes; that is no request which hangs.
+        self.core.hooks.ended(offered.slot());
+        let (head, ahead) = match taken {
+            Ok(taken) => taken,
+            Err(problem) => {
+                let words = format!(
+                    "What was written to {} is no response: {problem}",
+                    handover::KEY
+                );
+                self.core.hooks.log(Level::Error, &words);
+                return self.page(facts, StatusCode::INTERNAL_SERVER_ERROR, "");
+            }
+        };
+        let mut response = offered.respond(head, ahead).await;
+        response.ending.server = self.core.settings.server;
+        let record = Record {
+            facts,
+            status: response.status,
+            content: response
+                .body
+                .exact_length()
+                .map_or(Content::None, Content::Fixed),
+            told: Told::default(),
+            run: None,
+        };
+        (response, Some(record))
     }
 
     fn call_here(
@@ -144,6 +208,7 @@ impl WsgiService {
                 0,
                 route,
                 interim,
+                None,
             )
         });
         let told = Told::of(&self.core, &call);

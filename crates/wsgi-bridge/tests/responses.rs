@@ -314,7 +314,7 @@ class Items:
 def app(environ, start_response):
     if environ['PATH_INFO'] == '/closed':
         start_response('200 OK', [])
-        return [','.join(closed).encode()]
+        return [','.join(sorted(closed)).encode()]
     start_response('200 OK', [('Content-Length', '12')] if environ['PATH_INFO'] == '/length' else [])
     return Items(environ['PATH_INFO'])
 ";
@@ -324,10 +324,10 @@ def app(environ, start_response):
         }
         server.ask("HEAD /head HTTP/1.1\r\nHost: a\r\n\r\n");
         server.finished(5);
-        assert_eq!(
-            server.get("/closed").text(),
-            "/whole,/raises,/early,/length,/head"
-        );
+        // One that promised its length is closed when the client has everything, maybe later.
+        let all = "/early,/head,/length,/raises,/whole";
+        let closed = (0..500).find(|_| server.get("/closed").text() == all);
+        assert!(closed.is_some(), "{}", server.get("/closed").text());
     });
 }
 

@@ -76,6 +76,8 @@ async def application(scope, receive, send):
     await send({'type': 'http.response.start', 'status': 200, 'headers': []})
     await send({'type': 'http.response.body', 'body': body})
 ";
+/// How long a crowd is made to last: the server gives a head a minute.
+const LIFE: Duration = Duration::from_secs(25);
 const WORKED: &[u8] = b"199990000";
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -176,7 +178,7 @@ fn worker(address: SocketAddr) -> Result<u32, String> {
         .map_err(|_| format!("the worker is no process: {answer}"))
 }
 
-/// Alone, then in turn beside the crowd; all of it has to be served to its end; alone again.
+/// Alone, then in turn beside crowds, then alone again.
 fn measure_all(
     address: SocketAddr,
     worker: u32,
@@ -189,43 +191,45 @@ fn measure_all(
         measure(load, worker, crowd.slice * 2)
     };
     figures.alone.push(alone()?);
+    while !figures.are_enough(crowd) {
+        beside(&mut figures, address, worker, load, crowd)?;
+    }
+    figures.alone.push(alone()?);
+    Ok(figures)
+}
+
+/// Pairs beside one crowd; all of it has to be served to its end.
+fn beside(
+    figures: &mut Figures,
+    address: SocketAddr,
+    worker: u32,
+    load: &Load,
+    crowd: &Crowd,
+) -> Result<(), String> {
+    let life = Deadline::after(LIFE);
     let mut clients = Clients::connect(address, crowd)?;
     let valve = Valve::default();
+    let measured = |open| {
+        valve.set(open);
+        measure(load, worker, crowd.slice)
+    };
     std::thread::scope(|scope| {
         let trickling = scope.spawn(|| clients.trickle(worker, &valve));
-        let result = load
-            .settle()
-            .and_then(|()| pairs(&mut figures, worker, load, crowd, &valve));
+        let mut result = load.settle();
+        while result.is_ok() {
+            let pair = measured(false).and_then(|silent| Ok([silent, measured(true)?]));
+            result = pair.map(|pair| figures.pairs.push(pair));
+            if life.passed() || figures.are_enough(crowd) {
+                break;
+            }
+        }
         valve.end();
         trickling
             .join()
             .map_err(|_| "the slow clients panicked")??;
         result
     })?;
-    clients.finish()?;
-    figures.alone.push(alone()?);
-    Ok(figures)
-}
-
-fn pairs(
-    figures: &mut Figures,
-    worker: u32,
-    load: &Load,
-    crowd: &Crowd,
-    valve: &Valve,
-) -> Result<(), String> {
-    let enough = |figures: &Figures| match figures.pairs.len() {
-        few if few < crowd.pairs => false,
-        many => many >= crowd.pairs * 3 || figures.loss() <= crowd.loss_max,
-    };
-    while !enough(figures) {
-        let figure = |open| {
-            valve.set(open);
-            measure(load, worker, crowd.slice)
-        };
-        figures.pairs.push([figure(false)?, figure(true)?]);
-    }
-    Ok(())
+    clients.finish()
 }
 
 /// What is done for others while the worker works for so long.
@@ -246,6 +250,13 @@ fn measure(load: &Load, worker: u32, slice: Duration) -> Result<Measured, String
 }
 
 impl Figures {
+    fn are_enough(&self, crowd: &Crowd) -> bool {
+        match self.pairs.len() {
+            few if few < crowd.pairs => false,
+            many => many >= crowd.pairs * 3 || self.loss() <= crowd.loss_max,
+        }
+    }
+
     /// The part of the others' answers that the crowd costs while it trickles.
     fn loss(&self) -> f64 {
         1.0 - self.left(|it| it.per_worked_second)

@@ -158,7 +158,8 @@ pub(super) const PROCESS: Section = Section {
             "",
             Kind::SwitchOff,
             Preset::Nothing,
-            "Do not send files with sendfile(2): the application's, and those of static. The variable SENDFILE=no does the same.",
+            "Do not send files with sendfile(2): the application's, and those of static; ASGI applications are not offered pathsend and \
+             zerocopysend. The variable SENDFILE=no does the same.",
         ),
         setting(
             "proc_name",
