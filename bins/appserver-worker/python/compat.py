@@ -58,6 +58,15 @@ class ThreadWorker(Base):
     pass
 
 
+class ASGIWorker(Base):
+    pass
+
+
+def worker_class(kind):
+    """What hooks get as `worker` derives from this."""
+    return {"sync": SyncWorker, "gthread": ThreadWorker}.get(kind, ASGIWorker)
+
+
 def http_errors():
     """The exceptions of `gunicorn.http.errors`, which handlers of one's own may name."""
     parse = type("ParseException", (Exception,), {})
@@ -106,6 +115,7 @@ def http_date(timestamp=None):
 WORKERS = {
     "sync": "gunicorn.workers.sync.SyncWorker",
     "gthread": "gunicorn.workers.gthread.ThreadWorker",
+    "asgi": "gunicorn.workers.gasgi.ASGIWorker",
 }
 
 MODULES = {
@@ -134,6 +144,7 @@ MODULES = {
     "gunicorn.workers.base": {"Worker": Base},
     "gunicorn.workers.sync": {"SyncWorker": SyncWorker},
     "gunicorn.workers.gthread": {"ThreadWorker": ThreadWorker},
+    "gunicorn.workers.gasgi": {"ASGIWorker": ASGIWorker},
     "gunicorn.http": {},
     "gunicorn.http.errors": http_errors(),
     "gunicorn.http.message": {"Request": faces.Request},
@@ -142,7 +153,12 @@ MODULES = {
 
 PACKAGES = {name.rpartition(".")[0] for name in MODULES}
 
-for _name, _class in (("base.Worker", Base), ("sync.SyncWorker", SyncWorker), ("gthread.ThreadWorker", ThreadWorker)):
+for _name, _class in (
+    ("base.Worker", Base),
+    ("sync.SyncWorker", SyncWorker),
+    ("gthread.ThreadWorker", ThreadWorker),
+    ("gasgi.ASGIWorker", ASGIWorker),
+):
     _class.__module__, _, _class.__qualname__ = ("gunicorn.workers." + _name).rpartition(".")
 
 

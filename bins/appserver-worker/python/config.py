@@ -63,7 +63,8 @@ def run(location):
         what = words(path, place, error) if place else location
         if place and location != path:
             what = "%s: %s" % (location, what)
-        raise Failure("config", "Failed to read config file: " + what, places.trimmed(path, error)) from None
+        status = error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1
+        raise Failure("config", "Failed to read config file: " + what, places.trimmed(path, error), status) from None
 
 
 def source_of(module):
