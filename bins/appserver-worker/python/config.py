@@ -54,7 +54,7 @@ def run(location):
             return vars(importlib.import_module(location[len("python:") :])), path
         path = location[len("file:") :] if location.startswith("file:") else location
         if not os.path.exists(path):
-            raise Failure("config", "%r doesn't exist" % path)
+            raise Failure("config", "Error: %r doesn't exist" % path)
         return run_file(path), path
     except Failure:
         raise
