@@ -21,7 +21,6 @@ KINDS = {
 
 INSTEAD = {
     "init_process": "do it in the hook post_fork or post_worker_init",
-    "__init__": "do it in the hook post_fork",
     "load_wsgi": "do it in the hook post_worker_init, which may set worker.wsgi",
     "handle_abort": "do it in the hook worker_abort",
     "handle_quit": "do it in the hook worker_int",
@@ -29,7 +28,10 @@ INSTEAD = {
     "handle_request": "do it in the hooks pre_request and post_request, or in the application",
 }
 
-ANYWAY = ("app", "http", "ws", "ws_max_queue", "use_colors", "reload", "workers", "host", "port", "uds", "fd", "log_level", "backlog")
+INSIDES = ("__init__", "run", "accept", "notify", "init_signals", "callback_notify", "get_thread_pool", "is_parent_alive", "wait")
+"""What classes have of their own to mend gunicorn's loop, such as one that reloads: there is none here, it is only told."""
+
+ANYWAY = ("app", "http", "ws", "ws_max_queue", "use_colors", "reload", "workers", "host", "port", "uds", "fd", "backlog")
 """What uvicorn is told of and makes no difference here, or none in gunicorn either."""
 
 
@@ -40,9 +42,10 @@ class Refused(Exception):
 class Class:
     """What a class of workers means: a kind, settings that it brings, what is done in a worker, and what to warn of."""
 
-    def __init__(self, kind, settings=(), log_config=None, factory=False, warnings=()):
-        self.kind, self.settings, self.log_config, self.factory = kind, dict(settings), log_config, factory
-        self.warnings = list(warnings)
+    def __init__(self, kind):
+        self.kind, self.settings, self.warnings = kind, {}, []
+        self.log_config = self.log_level = None
+        self.factory = False
 
 
 def understood(found):
@@ -59,22 +62,20 @@ def understood(found):
             "it derives from none of the classes that are served here; let it derive from gunicorn's or uvicorn's, or use sync, "
             "gthread or asgi"
         )
-    for each in own:
-        for attribute, value in vars(each).items():
-            if inspect.isroutine(value) or isinstance(value, (property, classmethod, staticmethod)):
-                way = INSTEAD.get(attribute, "leave it out, or do it in the application")
-                raise Refused(
-                    "%s has a method %s of its own, which nothing calls here: requests are not read and sent by Python; %s"
-                    % (name, attribute, way)
-                )
-    if not kind.startswith("uvicorn"):
-        return Class(kind)
-    return by_keywords(name, getattr(found, "CONFIG_KWARGS", None) or {})
+    meaning = Class(kind)
+    for attribute in [attribute for it in own for attribute, value in vars(it).items() if inspect.isroutine(value)]:
+        told = "%s has a method %s of its own, which nothing calls here: requests are not read and sent by Python" % (name, attribute)
+        if attribute in INSTEAD:
+            raise Refused("%s; %s" % (told, INSTEAD[attribute]))
+        if attribute in INSIDES:
+            meaning.warnings.append(told)
+    if kind.startswith("uvicorn"):
+        read_keywords(meaning, name, getattr(found, "CONFIG_KWARGS", None) or {})
+    return meaning
 
 
-def by_keywords(name, keywords):
+def read_keywords(meaning, name, keywords):
     """The meaning of `CONFIG_KWARGS`."""
-    meaning = Class("uvicorn.workers.UvicornWorker")
     for key, value in keywords.items():
         try:
             taken = KEYWORDS[key](meaning, value) if key in KEYWORDS else key in ANYWAY
@@ -84,7 +85,6 @@ def by_keywords(name, keywords):
             meaning.warnings.append(
                 "%s.CONFIG_KWARGS has %s, which has no effect here%s" % (name, key, INSTEAD_OF_KEYWORDS.get(key, ""))
             )
-    return meaning
 
 
 def sets(setting, read):
@@ -132,6 +132,12 @@ def configures_logging(meaning, value):
     return True
 
 
+def sets_level(meaning, value):
+    named = {"trace": 5}.get(value, value)
+    meaning.log_level = named.upper() if isinstance(named, str) else named
+    return True
+
+
 def is_factory(meaning, value):
     meaning.factory = bool(value)
     return True
@@ -165,6 +171,7 @@ KEYWORDS = {
     "ws_ping_timeout": pings("ws_ping_timeout"),
     "access_log": logs_no_requests,
     "log_config": configures_logging,
+    "log_level": sets_level,
     "factory": is_factory,
     "interface": speaks,
 }
@@ -190,10 +197,16 @@ def share_loggers(log):
         logger.propagate = False
 
 
-def configure_logging(config):
-    """`log_config`: a dict, or a file of JSON, YAML or as `logging.config.fileConfig` reads it."""
-    if config is None:
-        return
+def configure_logging(meaning):
+    """`log_config`: a dict, or a file of JSON, YAML or as `logging.config.fileConfig` reads it. `log_level`."""
+    if meaning.log_config is not None:
+        read_log_config(meaning.log_config)
+    if meaning.log_level is not None:
+        for name in ("uvicorn.error", "uvicorn.access", "uvicorn.asgi"):
+            logging.getLogger(name).setLevel(meaning.log_level)
+
+
+def read_log_config(config):
     if isinstance(config, (str, os.PathLike)):
         path = os.fspath(config)
         if path.endswith(".json"):
@@ -211,10 +224,10 @@ def configure_logging(config):
 
 
 def writes_by_itself(log):
-    """Has somebody added to uvicorn's logger of requests, so that it is to be asked?"""
+    """Has somebody added to uvicorn's logger of requests, or made it quiet, so that it is to be asked?"""
     logger = logging.getLogger("uvicorn.access")
     added = logger.filters or logger.handlers != log.access_log.handlers or logger.propagate
-    return bool(added) and logger.isEnabledFor(logging.INFO) and logger.hasHandlers()
+    return bool(added or not logger.isEnabledFor(logging.INFO))
 
 
 def log_request(cfg, response, request):

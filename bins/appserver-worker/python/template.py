@@ -362,7 +362,7 @@ def boot():
         if is_uvicorn(cfg):
             classes.share_loggers(log)
         if State.own_class:
-            classes.configure_logging(State.own_class.log_config)
+            classes.configure_logging(State.own_class)
         log.info("Booting worker with pid: %s", worker.pid)
         cfg.post_fork(State.server, worker)
         os.environ.update(cfg.env)

@@ -298,6 +298,40 @@ class Own(UvicornWorker):
 }
 
 #[test]
+fn a_class_that_mends_the_loop_of_its_like_is_served_without_and_told() {
+    let class = "
+import os, signal, threading, time
+
+class Own(UvicornWorker):
+    CONFIG_KWARGS = {'factory': True, 'lifespan': 'off', 'log_level': 'critical'}
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def run(self):
+        self._thread.start()
+        super().run()
+
+    def _watch(self):
+        os.kill(os.getpid(), signal.SIGINT)
+";
+    let mut server = derived(class).args(&["--access-logfile", "-"]).start();
+    assert_eq!(server.text("/a"), " /a b'/a'");
+    server.until_log(
+        "classes.Own has a method run of its own, which nothing calls here",
+        1,
+    );
+    assert_eq!(server.stop(), 0);
+    let told = server.log();
+    assert!(told.contains("has a method __init__ of its own"), "{told}");
+    assert!(
+        !told.contains("_watch") && !told.contains("said to uvicorn") && !told.contains("GET /a"),
+        "{told}"
+    );
+}
+
+#[test]
 fn classes_of_ones_own_that_cannot_be_honoured_are_refused_by_name() {
     for (class, words) in [
         (
