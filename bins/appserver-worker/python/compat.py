@@ -58,6 +58,15 @@ class ThreadWorker(Base):
     pass
 
 
+class ASGIWorker(Base):
+    pass
+
+
+def worker_class(kind):
+    """What hooks get as `worker` derives from this."""
+    return {"sync": SyncWorker, "gthread": ThreadWorker}.get(kind, ASGIWorker)
+
+
 def http_errors():
     """The exceptions of `gunicorn.http.errors`, which handlers of one's own may name."""
     parse = type("ParseException", (Exception,), {})
@@ -106,6 +115,7 @@ def http_date(timestamp=None):
 WORKERS = {
     "sync": "gunicorn.workers.sync.SyncWorker",
     "gthread": "gunicorn.workers.gthread.ThreadWorker",
+    "asgi": "gunicorn.workers.gasgi.ASGIWorker",
 }
 
 MODULES = {
@@ -116,7 +126,10 @@ MODULES = {
         "SERVER_SOFTWARE": "gunicorn/" + GUNICORN,
     },
     "gunicorn.glogging": vars(glogging),
-    "gunicorn.config": {"Config": faces.Config},
+    "gunicorn.config": {
+        "Config": faces.Config,
+        "AccessLogFormat": type("AccessLogFormat", (), {"default": native.ACCESS_LOG_FORMAT}),
+    },
     "gunicorn.arbiter": {"Arbiter": faces.Server},
     "gunicorn.errors": {"AppImportError": AppImportError, "ConfigError": ConfigError, "HaltServer": HaltServer},
     "gunicorn.util": {
@@ -129,12 +142,23 @@ MODULES = {
     "gunicorn.app.base": {"BaseApplication": BaseApplication, "Application": BaseApplication},
     "gunicorn.app.wsgiapp": {"WSGIApplication": BaseApplication},
     "gunicorn.instrument": {},
-    "gunicorn.instrument.statsd": {"Statsd": glogging.Statsd, "Logger": glogging.Logger},
+    "gunicorn.instrument.statsd": {
+        "Statsd": glogging.Statsd,
+        "Logger": glogging.Logger,
+        "METRIC_VAR": "metric",
+        "VALUE_VAR": "value",
+        "MTYPE_VAR": "mtype",
+        "GAUGE_TYPE": "gauge",
+        "COUNTER_TYPE": "counter",
+        "HISTOGRAM_TYPE": "histogram",
+        "TIMER_TYPE": "timer",
+    },
     "gunicorn.workers": {"SUPPORTED_WORKERS": WORKERS},
     "gunicorn.workers.base": {"Worker": Base},
     "gunicorn.workers.sync": {"SyncWorker": SyncWorker},
     "gunicorn.workers.gthread": {"ThreadWorker": ThreadWorker},
-    "gunicorn.http": {},
+    "gunicorn.workers.gasgi": {"ASGIWorker": ASGIWorker},
+    "gunicorn.http": {"Request": faces.Request, "Message": faces.Request},
     "gunicorn.http.errors": http_errors(),
     "gunicorn.http.message": {"Request": faces.Request},
     "gunicorn.http.wsgi": {"Response": faces.Response},
@@ -142,7 +166,12 @@ MODULES = {
 
 PACKAGES = {name.rpartition(".")[0] for name in MODULES}
 
-for _name, _class in (("base.Worker", Base), ("sync.SyncWorker", SyncWorker), ("gthread.ThreadWorker", ThreadWorker)):
+for _name, _class in (
+    ("base.Worker", Base),
+    ("sync.SyncWorker", SyncWorker),
+    ("gthread.ThreadWorker", ThreadWorker),
+    ("gasgi.ASGIWorker", ASGIWorker),
+):
     _class.__module__, _, _class.__qualname__ = ("gunicorn.workers." + _name).rpartition(".")
 
 

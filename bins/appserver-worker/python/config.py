@@ -54,7 +54,7 @@ def run(location):
             return vars(importlib.import_module(location[len("python:") :])), path
         path = location[len("file:") :] if location.startswith("file:") else location
         if not os.path.exists(path):
-            raise Failure("config", "%r doesn't exist" % path)
+            raise Failure("config", "Error: %r doesn't exist" % path)
         return run_file(path), path
     except Failure:
         raise
@@ -63,7 +63,8 @@ def run(location):
         what = words(path, place, error) if place else location
         if place and location != path:
             what = "%s: %s" % (location, what)
-        raise Failure("config", "Failed to read config file: " + what, places.trimmed(path, error)) from None
+        status = error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1
+        raise Failure("config", "Failed to read config file: " + what, places.trimmed(path, error), status) from None
 
 
 def source_of(module):

@@ -32,6 +32,14 @@ class Config:
             pairs[name] = value
         return pairs
 
+    def set(self, name, value):
+        """For what reads `cfg` later; the server itself has read its settings by now, and goes by those."""
+        if name not in self.settings:
+            raise AttributeError("No configuration setting for: %s" % name)
+        self.settings[name].value = value
+        if not hasattr(type(self), name):
+            setattr(self, name, value)
+
     @property
     def uid(self):
         return self.user
@@ -61,7 +69,8 @@ class Config:
 
     @property
     def worker_class_str(self):
-        return "gthread" if self.worker_class == "sync" and self.threads > 1 else self.worker_class
+        name = self.raw.get("worker_class", "sync")
+        return "gthread" if name == "sync" and self.threads > 1 else name
 
     def __getattr__(self, name):
         # Only for what was not set; gunicorn knows every setting.
@@ -126,7 +135,20 @@ class Setting:
 
 
 class Listener(str):
-    """Where the server listens, as the log names it."""
+    """Where the server listens, as the log names it. The socket itself is the master's; it can be asked for its address."""
+
+    @property
+    def sock(self):
+        return self
+
+    @property
+    def family(self):
+        import socket
+
+        address = self.getsockname()
+        if isinstance(address, tuple):
+            return socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        return socket.AF_UNIX
 
     @property
     def cfg_addr(self):

@@ -5,6 +5,7 @@ As long as nobody adds to it (`is_plain`), the native side writes the same lines
 
 import base64
 import binascii
+import inspect
 import json
 import logging
 import logging.config
@@ -136,6 +137,29 @@ class Logger:
         if cfg.accesslog is not None or (cfg.syslog and not cfg.disable_redirect_access_to_syslog):
             self.access_log.addHandler(AccessHandler(logging.Formatter(self.access_fmt)))
         self.configure(cfg)
+
+    def _get_gunicorn_handler(self, log):
+        return next((it for it in log.handlers if getattr(it, "_gunicorn", False)), None)
+
+    def _set_handler(self, log, output, fmt, stream=None):
+        """Has a log written to a file, or to a standard stream; classes of somebody's own call it with a form of their own."""
+        before = self._get_gunicorn_handler(log)
+        if before is not None:
+            log.removeHandler(before)
+        if output is None:
+            return
+        if log is self.error_log and output == self.cfg.errorlog:
+            handler = ErrorHandler(fmt)
+        elif log is self.access_log and output == self.cfg.accesslog and (output != "-" or stream is sys.stdout):
+            handler = AccessHandler(fmt)
+        else:
+            handler = logging.StreamHandler(stream) if output == "-" else logging.FileHandler(output)
+            handler.setFormatter(fmt)
+            handler._gunicorn = True
+        log.addHandler(handler)
+
+    def _set_syslog_handler(self, log, cfg, fmt, name):
+        """Syslog is written to by the native side."""
 
     def configure(self, cfg):
         """`logconfig_dict`, `logconfig_json`, `logconfig`; the first one that is set counts."""
@@ -296,9 +320,34 @@ class Statsd(Logger):
         native.metric("histogram", name, str(value))
 
 
+METHODS = {logging.DEBUG: "debug", logging.INFO: "info", logging.WARNING: "warning", logging.ERROR: "error", logging.CRITICAL: "critical"}
+
+
+def say(log, level, message):
+    """A line of the server's own, by the method that gunicorn calls for it: a class of somebody's own may have its own."""
+    method = getattr(log, METHODS.get(level, "error"), None)
+    if method is not None:
+        method(message)
+    else:
+        log.log(level, "%s", message)
+
+
+FORMS = {name: getattr(Logger, name) for name in ("error_fmt", "datefmt", "access_fmt", "syslog_fmt")}
+
+
+def is_changed(logger_class):
+    """Has somebody given a class of ours, or of gunicorn's, other forms or other methods, without deriving from it?"""
+    methods = [value for value in vars(logger_class).values() if inspect.isfunction(value)]
+    return (
+        any(getattr(logger_class, name) != form for name, form in FORMS.items())
+        or logger_class.atoms_wrapper_class.__module__ != logger_class.__module__
+        or any(method.__module__ != logger_class.__module__ for method in methods)
+    )
+
+
 def is_plain(log):
     """Whether the native side may write lines (for errors, for requests) itself: nobody has added to the loggers."""
-    own = type(log) in (Logger, Statsd)
+    own = type(log) in (Logger, Statsd) and not is_changed(Logger)
     return own and untouched(log.error_log, log.loglevel), own and untouched(log.access_log, logging.INFO)
 
 

@@ -8,12 +8,12 @@ import traceback
 
 from datetime import timedelta
 
-from viaduct_worker import compat, native
+from viaduct_worker import classes, compat, native
 from viaduct_worker.application import AppImportError, Watcher, check_interface, failing, failing_asgi, load
 from viaduct_worker.config import Failure, named, plain, read, resolve_hooks, short_repr
 from viaduct_worker.faces import App, Config, Listener, Request, Response, Server, Worker, flush_standard_streams, set_title, titles
 from viaduct_worker.compat import server_names
-from viaduct_worker.glogging import Logger, is_plain
+from viaduct_worker.glogging import Logger, is_changed, is_plain, say
 
 IGNORED = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "TTIN", "TTOU", "WINCH", "TSTP")
 
@@ -25,8 +25,10 @@ class State:
     # `file:line` of the values in it.
     places = {}
     cfg = server = uri = application = beside = worker = watcher = None
-    # Python's logging writes the lines of requests.
-    logs_requests = False
+    # What a worker class of somebody's own means.
+    own_class = None
+    # Python's logging writes the lines of requests; uvicorn's logger does.
+    logs_requests = logs_by_uvicorn = False
 
 
 def prepare():
@@ -67,23 +69,66 @@ def settle(order):
     try:
         hooks = resolve_hooks(State.raw, dict(native.HOOKS), State.places)
         State.uri = order["application"]
-        State.cfg = cfg = Config(objects(settings), hooks, State.uri)
+        kept = objects(settings)
+        State.cfg = cfg = Config(kept, hooks, State.uri)
         os.environ.update(cfg.env)
         # Programs ask this variable whether they run under gunicorn.
         os.environ["SERVER_SOFTWARE"] = compat.SOFTWARE
         sys.argv[:] = order.get("arguments") or sys.argv
         enter(cfg)
-        log = logger_class(cfg.logger_class)(cfg)
+        State.own_class = own_class(settings)
+        if State.own_class:
+            kept.update(State.own_class.settings)
+            cfg = State.cfg = Config(kept, hooks, State.uri)
+        cfg.worker_class = compat.worker_class(cfg.raw.get("worker_class", "sync"))
+        cfg.logger_class = logger_class(cfg.logger_class)
+        log = cfg.logger_class(cfg)
     except Failure:
         raise
     except Exception as error:
         raise Failure("settle", "%s: %s" % (type(error).__name__, error), traceback.format_exc()) from None
     State.server = Server(cfg, log, os.getppid(), App(cfg, State.uri, lambda: the_application(cfg, log)))
+    for words in State.own_class.warnings if State.own_class else ():
+        log.warning("%s", words)
     set_title("template", cfg)
     if settings.get("preload_app"):
         load_application(None)
         share_pages()
     return {"answer": "settled", "python_logging": not is_plain(log)[0], "titles": titles(settings.get("proc_name"))}
+
+
+def own_class(settings):
+    """What `worker_class` means where it is neither a word nor one of gunicorn's and uvicorn's own."""
+    value = settings.get("worker_class")
+    if value == "uvicorn.workers.UvicornH11Worker" or not isinstance(value, str) or value in KINDS_OF_WORKERS:
+        return None
+    where = State.places.get("worker_class")
+    place = "%s: worker_class" % where if where else "worker_class (-k)"
+    try:
+        found = State.raw.get("worker_class")
+        if not isinstance(found, type) or value != "%s.%s" % (found.__module__, found.__qualname__):
+            found = named(value)
+        if not isinstance(found, type):
+            raise classes.Refused("it is no class")
+        meaning = classes.understood(found)
+        if meaning.kind == "sync" and settings.get("threads", 1) > 1:
+            meaning.kind = "gthread"
+        if settings.get("asgi_app") and meaning.kind not in ("sync", "gthread"):
+            raise classes.Refused("with --asgi the one application is an ASGI one already: leave --asgi or -k out")
+    except classes.Refused as error:
+        raise Failure("settle", 'Error: %s "%s" is refused: %s' % (place, value, error)) from None
+    except (AttributeError, ImportError) as error:
+        raise Failure("settle", 'Error: %s "%s" cannot be imported: %s' % (place, value, error)) from None
+    meaning.settings["worker_class"] = meaning.kind
+    return meaning
+
+
+def of_class():
+    """What such a class brings, for the native side."""
+    return json.dumps(State.own_class.settings if State.own_class else {})
+
+
+KINDS_OF_WORKERS = ("sync", "gthread", "asgi", "uvicorn.workers.UvicornWorker", "uvicorn_worker.UvicornWorker", "uvicorn_worker.UvicornH11Worker")
 
 
 def objects(settings):
@@ -108,7 +153,9 @@ def logger_class(value):
     if callable(value) and not isinstance(value, type):
         value = value()
     if value in (None, "gunicorn.glogging.Logger", "egg:gunicorn#simple", "simple"):
-        return Logger
+        # gunicorn itself, where the configuration file has imported an installed one.
+        installed = getattr(sys.modules.get("gunicorn.glogging"), "Logger", Logger)
+        return installed if is_changed(installed) else Logger
     if isinstance(value, type):
         return value
     try:
@@ -179,7 +226,7 @@ def log_line(order):
 
     log.error_log.addFilter(of_master)
     try:
-        log.log(order["level"], "%s", order["message"])
+        say(log, order["level"], order["message"])
     finally:
         log.error_log.removeFilter(of_master)
 
@@ -192,6 +239,18 @@ def python_logging():
 def reopen_files():
     """Files that handlers of Python's logging write to were renamed."""
     State.server.log.reopen_files()
+
+
+def leave():
+    """The end of a template. Threads that are no daemons would keep it, and what they listen on, for ever."""
+    import threading
+
+    if any(not it.daemon for it in threading.enumerate() if it is not threading.current_thread()):
+        import atexit
+
+        atexit._run_exitfuncs()
+        flush_standard_streams()
+        os._exit(0)
 
 
 def call_hook(cfg, name, *arguments):
@@ -219,7 +278,9 @@ def fork(age):
     worker before anybody else does. In the worker the process id is 0.
     """
     server = State.server
-    worker = Worker(age, server)
+    if not server.LISTENERS:  # After a reload there is no when_ready.
+        server.LISTENERS[:] = map(Listener, server.cfg.bind)
+    worker = server.worker_class(age, server)
     server.worker_age = max(server.worker_age, age)
     try:
         server.cfg.pre_fork(server, worker)
@@ -297,8 +358,12 @@ def boot():
     log = worker.log
     handle_signals(worker)
     set_title("worker", cfg)
-    log.info("Booting worker with pid: %s", worker.pid)
     try:
+        if is_uvicorn(cfg):
+            classes.share_loggers(log)
+        if State.own_class:
+            classes.configure_logging(State.own_class)
+        log.info("Booting worker with pid: %s", worker.pid)
         cfg.post_fork(State.server, worker)
         os.environ.update(cfg.env)
         drop_privileges(cfg)
@@ -307,7 +372,10 @@ def boot():
             log.warning("Reloader is on. Use in development only!")
             State.watcher = Watcher(cfg.raw.get("reload_extra_files") or [])
         worker.wsgi = worker.app.wsgi()
+        if State.own_class and State.own_class.factory:
+            worker.wsgi = worker.wsgi()
         check_interface(worker.wsgi, is_asgi(cfg))
+        worker.app.callable = worker.wsgi
         if uri_beside(cfg):
             State.beside = State.beside or load_in_worker(cfg, log, uri_beside(cfg), True)
             check_interface(State.beside, True, beside=True)
@@ -347,6 +415,10 @@ def load_in_worker(cfg, log, uri, asgi):
 
 def is_asgi(cfg):
     return str(cfg.raw.get("worker_class", "")).startswith(("asgi", "uvicorn"))
+
+
+def is_uvicorn(cfg):
+    return str(cfg.raw.get("worker_class", "")).startswith("uvicorn")
 
 
 def uri_beside(cfg):
@@ -461,16 +533,18 @@ def changed_file():
 
 
 def log(level, message):
-    State.worker.log.log(level, "%s", message)
+    say(State.worker.log, level, message)
 
 
 def log_exception(message, error):
-    State.worker.log.error("%s", message, exc_info=error)
+    State.worker.log.exception(message, exc_info=error)
 
 
 def way_of_lines():
     """Whether the native side may write lines itself: those of errors, those of requests."""
     errors, requests = is_plain(State.worker.log)
+    State.logs_by_uvicorn = is_uvicorn(State.cfg) and classes.writes_by_itself(State.worker.log)
+    requests = requests and not State.logs_by_uvicorn
     State.logs_requests = not requests
     return errors, requests
 
@@ -525,6 +599,8 @@ def environ_of(request):
 
 def log_request(worker, response, request, environ, microseconds):
     try:
+        if State.logs_by_uvicorn:
+            return classes.log_request(worker.cfg, response, request)
         worker.log.access(response, request, environ, timedelta(microseconds=microseconds))
     except Exception:
         worker.log.exception("Exception in the access log")

@@ -140,6 +140,8 @@ pub(crate) fn asked_for() -> Option<i32> {
 }
 
 impl Application for AsgiService {
+    const SHOWS_LISTENER: bool = false;
+
     async fn ready(&self, _at_most: Duration) {}
 
     fn trusts(&self, peer: &Address) -> bool {
@@ -171,6 +173,7 @@ pub(crate) fn translate(
     Settings {
         http,
         root_path: worker.root_path.clone(),
+        root_path_in_path: worker.is_uvicorn(),
         forwarded_client: worker.is_uvicorn(),
         disconnect_grace: (!worker.is_uvicorn())
             .then(|| Duration::from_secs(worker.asgi_disconnect_grace_period)),

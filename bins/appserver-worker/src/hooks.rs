@@ -1,7 +1,7 @@
 //! What a worker does around requests: the board that the master watches, the logs, and the hooks of the configuration file.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use appserver_protocol::tally;
 use http_wire::Version;
@@ -15,6 +15,7 @@ use crate::access::{AccessLog, Format};
 use crate::peers::Peers;
 use crate::reports::{Reports, reports};
 use crate::room::Room;
+use crate::signals;
 
 /// Longest note about a running request.
 const NOTE: usize = supervisor::board::NOTE_MAX;
@@ -34,6 +35,8 @@ pub(crate) struct WorkerHooks {
     counts: bool,
     surrounds: bool,
     requests: AtomicU64,
+    /// As many wake the watch.
+    most: OnceLock<u64>,
 }
 
 impl WorkerHooks {
@@ -61,7 +64,13 @@ impl WorkerHooks {
             python_requests: !requests,
             surrounds,
             requests: AtomicU64::new(0),
+            most: OnceLock::new(),
         })
+    }
+
+    /// Has the watch look at once when so many requests are over, not with its next beat.
+    pub fn wake_after(&self, requests: u64) {
+        let _ = self.most.set(requests);
     }
 
     /// Requests that are over.
@@ -171,7 +180,10 @@ impl Hooks for WorkerHooks {
     }
 
     fn finished(&self, finished: &Finished<'_>) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
+        let before = self.requests.fetch_add(1, Ordering::Relaxed);
+        if self.most.get() == Some(&(before + 1)) {
+            signals::ask(signals::SERVED);
+        }
         self.peers.answered();
         let lane = self.board.lane(0);
         lane.add(Counter::Requests, 1);

@@ -14,6 +14,8 @@ pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     let module = PyModule::new(py, "viaduct_worker.native")?;
     module.add("VERSION", env!("CARGO_PKG_VERSION"))?;
     module.add("HOOKS", appserver_protocol::HOOKS.to_vec())?;
+    let defaults = appserver_protocol::WorkerSettings::default();
+    module.add("ACCESS_LOG_FORMAT", defaults.access_log_format)?;
     module.add_function(wrap_pyfunction!(write_log, &module)?)?;
     module.add_function(wrap_pyfunction!(write_access, &module)?)?;
     module.add_function(wrap_pyfunction!(count, &module)?)?;

@@ -81,6 +81,11 @@ impl Limits {
         (limits, warning)
     }
 
+    /// How many requests, if that is limited.
+    pub fn requests(&self) -> Option<u64> {
+        self.requests
+    }
+
     /// Looks whether one of them is reached.
     pub fn due(&self, requests: u64) -> Option<Due> {
         let resident = self.memory.and_then(|_| resident());

@@ -18,6 +18,8 @@ pub(crate) const ABORTED: u32 = 4;
 pub(crate) const REOPEN: u32 = 8;
 /// Ask the master for a successor.
 pub(crate) const RETIRE: u32 = 16;
+/// Look whether it is time to go: the requests that a worker is for have been served.
+pub(crate) const SERVED: u32 = 32;
 
 static ASKED: AtomicU32 = AtomicU32::new(0);
 
@@ -31,12 +33,20 @@ pub(crate) fn ask(what: u32) {
 
 /// Takes the notes; those that end the worker stay.
 pub(crate) fn asked() -> u32 {
-    ASKED.fetch_and(GRACEFUL | QUICK | ABORTED | RETIRE, Ordering::SeqCst)
+    ASKED.fetch_and(
+        GRACEFUL | QUICK | ABORTED | RETIRE | SERVED,
+        Ordering::SeqCst,
+    )
 }
 
 /// Is this worker to be replaced?
 pub(crate) fn retiring() -> bool {
     ASKED.load(Ordering::SeqCst) & RETIRE != 0
+}
+
+/// Has this worker served its share, or is it to be replaced?
+pub(crate) fn over() -> bool {
+    ASKED.load(Ordering::SeqCst) & (RETIRE | SERVED) != 0
 }
 
 /// Is this worker on its way out, whether or not it has noticed yet?

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-use appserver_protocol::{Failure, FromTemplate, Line, Settled, Stage, ToTemplate};
+use appserver_protocol::{Failure, FromTemplate, Line, Settings, Settled, Stage, ToTemplate};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -14,7 +14,7 @@ use crate::statics::Mounts;
 use crate::{logs, native, peers, protocols, worker};
 
 /// The Python side, in the order in which its parts need each other.
-const PARTS: [(&std::ffi::CStr, &std::ffi::CStr, &str); 7] = [
+const PARTS: [(&std::ffi::CStr, &std::ffi::CStr, &str); 8] = [
     (
         c"viaduct_worker.places",
         c"viaduct_worker/places.py",
@@ -44,6 +44,11 @@ const PARTS: [(&std::ffi::CStr, &std::ffi::CStr, &str); 7] = [
         c"viaduct_worker.application",
         c"viaduct_worker/application.py",
         include_str!("../python/application.py"),
+    ),
+    (
+        c"viaduct_worker.classes",
+        c"viaduct_worker/classes.py",
+        include_str!("../python/classes.py"),
     ),
     (
         c"viaduct_worker.template",
@@ -82,7 +87,7 @@ impl Template<'_> {
             let received = py.detach(|| self.channel.receive::<ToTemplate>());
             let Received { message, fds } = match received {
                 Ok(received) => received,
-                Err(ChannelError::Closed) => return Ok(0),
+                Err(ChannelError::Closed) => return self.leave(),
                 Err(error @ ChannelError::Decode(_)) => {
                     self.answer(&refused(&error.to_string()))?;
                     continue;
@@ -92,7 +97,7 @@ impl Template<'_> {
             // Held until the answer is sent: the master knows a worker before the worker does anything.
             let mut gate = None;
             let answer = match message {
-                ToTemplate::Exit => return Ok(0),
+                ToTemplate::Exit => return self.leave(),
                 order if dismissed && !matches!(order, ToTemplate::ChildExit { .. }) => continue,
                 ToTemplate::Fork(order) => match self.fork(py, order.age)? {
                     Forked::Template(answer, held) => {
@@ -124,6 +129,12 @@ impl Template<'_> {
                 Err(error) => return Err(PyRuntimeError::new_err(error.to_string())),
             }
         }
+    }
+
+    /// Threads that hooks have started do not keep a template alive whose master is gone.
+    fn leave(&self) -> PyResult<i32> {
+        self.python.call_method0("leave")?;
+        Ok(0)
     }
 
     fn ask_logging(&self) -> PyResult<FromTemplate> {
@@ -178,12 +189,13 @@ impl Template<'_> {
         )
     }
 
-    fn settle(&mut self, settled: Settled) -> PyResult<FromTemplate> {
+    fn settle(&mut self, mut settled: Settled) -> PyResult<FromTemplate> {
         if let Err(message) = check(&settled) {
             return Ok(unsettled(message));
         }
         let answer = self.carry_out(&ToTemplate::Settle(settled.clone()))?;
         if matches!(answer, FromTemplate::Settled { .. }) {
+            settled.settings.0.extend(self.of_class()?.0);
             // Now, for names of files begin at chdir.
             let settings = settled.settings.worker().map_err(|error| error.to_string());
             let settle = |settings| {
@@ -196,6 +208,12 @@ impl Template<'_> {
             self.settled = Some(settled);
         }
         Ok(answer)
+    }
+
+    /// Settings that a worker class of somebody's own brings, its kind among them.
+    fn of_class(&self) -> PyResult<Settings> {
+        let brought: String = self.python.call_method0("of_class")?.extract()?;
+        serde_json::from_str(&brought).map_err(|error| PyRuntimeError::new_err(error.to_string()))
     }
 
     fn fork(&self, _py: Python<'_>, age: u64) -> PyResult<Forked> {

@@ -248,3 +248,126 @@ async def application(scope, receive, send):
     assert_eq!(offered(&[]), "early_hint pathsend trailers zerocopysend");
     assert_eq!(offered(&["--no-sendfile"]), "early_hint trailers");
 }
+
+/// A stand-in for uvicorn's worker class; nothing but its name and `CONFIG_KWARGS` is looked at.
+const UVICORN: &str = "
+class UvicornWorker:
+    CONFIG_KWARGS = {'loop': 'auto', 'http': 'auto'}
+    def run(self): raise RuntimeError('this is not called')
+";
+
+/// Tells path and root, and says something through uvicorn's logger.
+const SAYING: &str = "
+import logging
+
+class Quiet(logging.Filter):
+    def filter(self, record):
+        return record.args[2] != '/root/health'
+
+logging.getLogger('uvicorn.access').addFilter(Quiet())
+
+async def app(scope, receive, send):
+    if scope['type'] == 'lifespan':
+        raise RuntimeError('is not to be called')
+    logging.getLogger('uvicorn.error').info('said to uvicorn')
+    text = '%s %s %s' % (scope['root_path'], scope['path'], scope['raw_path'])
+    await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+    await send({'type': 'http.response.body', 'body': text.encode()})
+
+def application():
+    return app
+";
+
+fn derived(class: &str) -> Setup {
+    let module = format!("from uvicorn.workers import UvicornWorker\n{class}");
+    Setup::new(SAYING)
+        .file("uvicorn/workers.py", UVICORN)
+        .file("classes.py", &module)
+        .args(&["-k", "classes.Own"])
+}
+
+#[test]
+fn what_a_class_that_derives_from_uvicorns_tells_uvicorn_is_taken_for_settings() {
+    let class = "
+class Own(UvicornWorker):
+    CONFIG_KWARGS = {
+        'root_path': '/root', 'lifespan': 'off', 'loop': 'asyncio', 'http': 'h11', 'factory': True, 'limit_concurrency': 9,
+        'log_config': {
+            'version': 1,
+            'disable_existing_loggers': False,
+            'formatters': {'own': {'format': 'OWN %(levelname)s %(message)s'}},
+            'handlers': {'own': {'class': 'logging.FileHandler', 'formatter': 'own', 'filename': 'own.log'}},
+            'loggers': {'uvicorn.access': {'handlers': ['own'], 'level': 'INFO', 'propagate': False}},
+        },
+    }
+";
+    let mut server = derived(class).start_when("/health");
+    assert_eq!(server.text("/a?b=1"), "/root /root/a b'/root/a'");
+    server.until_log("[INFO] said to uvicorn", 1);
+    server.until_log(
+        "CONFIG_KWARGS has limit_concurrency, which has no effect here",
+        1,
+    );
+    let lines = server.until("a line", || {
+        Some(server.read("own.log")).filter(|log| log.ends_with('\n'))
+    });
+    assert_eq!(lines, "OWN INFO  - \"GET /root/a?b=1 HTTP/1.1\" 200\n");
+    assert_eq!(server.stop(), 0);
+}
+
+#[test]
+fn a_class_that_mends_the_loop_of_its_like_is_served_without_and_told() {
+    let class = "
+import os, signal, threading, time
+
+class Own(UvicornWorker):
+    CONFIG_KWARGS = {'factory': True, 'lifespan': 'off', 'log_level': 'critical'}
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def run(self):
+        self._thread.start()
+        super().run()
+
+    def _watch(self):
+        os.kill(os.getpid(), signal.SIGINT)
+";
+    let mut server = derived(class).args(&["--access-logfile", "-"]).start();
+    assert_eq!(server.text("/a"), " /a b'/a'");
+    server.until_log(
+        "classes.Own has a method run of its own, which nothing calls here",
+        1,
+    );
+    assert_eq!(server.stop(), 0);
+    let told = server.log();
+    assert!(told.contains("has a method __init__ of its own"), "{told}");
+    assert!(
+        !told.contains("_watch") && !told.contains("said to uvicorn") && !told.contains("GET /a"),
+        "{told}"
+    );
+}
+
+#[test]
+fn classes_of_ones_own_that_cannot_be_honoured_are_refused_by_name() {
+    for (class, words) in [
+        (
+            "class Own(UvicornWorker):\n    def init_process(self): pass",
+            "worker_class (-k) \"classes.Own\" is refused: classes.Own has a method init_process of its own",
+        ),
+        ("class Own: pass", "it derives from none of the classes"),
+        ("Own = UvicornWorker()", "it is no class"),
+        (
+            "class Own(UvicornWorker):\n    CONFIG_KWARGS = {'limit_max_requests': 'many'}",
+            "classes.Own.CONFIG_KWARGS has limit_max_requests = 'many'",
+        ),
+        (
+            "import no_such_module",
+            "worker_class (-k) \"classes.Own\" cannot be imported: No module named 'no_such_module'",
+        ),
+    ] {
+        let (status, _, told) = derived(class).args(&["--check-config"]).run();
+        assert!(status == 1 && told.contains(words), "{class}: {told}");
+    }
+}

@@ -205,3 +205,20 @@ fn a_reload_tells_the_number_of_workers_before_and_after() {
     assert_eq!(heard, expected, "{trace}");
     assert_eq!(server.stop(), 0);
 }
+
+#[test]
+fn a_thread_that_a_hook_has_started_does_not_outlive_the_server() {
+    let conf = "
+import os, threading
+def when_ready(server):
+    threading.Thread(target=threading.Event().wait).start()
+    open('template.pid', 'w').write(str(os.getpid()))
+";
+    let mut server = Setup::new(APP).file("gunicorn.conf.py", conf).start();
+    let pid = server.read("template.pid").parse().unwrap();
+    let template = rustix::process::Pid::from_raw(pid).unwrap();
+    assert_eq!(server.stop(), 0);
+    server.until("the end of the template", || {
+        (!support::is_alive(template)).then_some(())
+    });
+}

@@ -441,3 +441,58 @@ def when_ready(server):
     }
     server.until_log("Using worker: gthread", 1);
 }
+
+#[test]
+fn gunicorns_logger_may_be_changed_where_gunicorn_is_not_installed() {
+    // Forms on the class, methods of a class of one's own, handlers that are replaced.
+    let forms = "
+from gunicorn import glogging
+glogging.Logger.error_fmt = 'E %(levelname)s %(message)s'
+glogging.Logger.access_fmt = 'A %(message)s'
+";
+    let methods = "
+from gunicorn.glogging import Logger
+class Own(Logger):
+    def warning(self, msg, *args, **kwargs):
+        super().warning('own warning' if msg.startswith('Invalid request') else msg)
+    def exception(self, msg, *args, **kwargs):
+        super().error('own exception')
+    def setup(self, cfg):
+        import logging
+        super().setup(cfg)
+        self._set_handler(self.error_log, cfg.errorlog, logging.Formatter('E %(levelname)s %(message)s'))
+        self._set_handler(self.access_log, cfg.accesslog, logging.Formatter('A %(message)s'))
+        assert self._get_gunicorn_handler(self.access_log)
+logger_class = Own
+";
+    for (conf, fails, malformed) in [
+        (
+            forms,
+            "E ERROR Error handling request GET /fails",
+            "E WARNING Invalid request from ip=",
+        ),
+        (
+            methods,
+            "E ERROR own exception\n",
+            "E WARNING own warning\n",
+        ),
+    ] {
+        let server = Setup::new(APP)
+            .file("gunicorn.conf.py", conf)
+            .args(&["--access-logfile", "access.log"])
+            .args(&["--access-logformat", "%(U)s %(s)s"])
+            .start_when("/ok");
+        assert_eq!(server.get("/fails").status, 500);
+        assert_eq!(server.get("/a b").status, 400);
+        server.until_log(fails, 1);
+        server.until_log(malformed, 1);
+        server.until_log("E INFO Listening at", 1);
+        server.until_log("E INFO Booting worker", 1);
+        server.until("a line", || {
+            server
+                .read("access.log")
+                .contains("A /ok 200\n")
+                .then_some(())
+        });
+    }
+}

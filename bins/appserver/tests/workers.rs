@@ -116,6 +116,19 @@ fn a_request_that_takes_too_long_ends_its_worker_of_any_kind_and_is_named() {
 }
 
 #[test]
+fn a_worker_that_has_served_its_share_is_replaced_at_once() {
+    let server = Setup::new(PID_APP).args(&["--max-requests", "1"]).start();
+    let workers: std::collections::HashSet<String> = (0..15)
+        .map(|_| {
+            std::thread::sleep(Duration::from_millis(100));
+            server.text("/")
+        })
+        .collect();
+    // With every beat of the heart it would be two or three.
+    assert!(workers.len() > 4, "{workers:?}");
+}
+
+#[test]
 fn workers_are_replaced_after_max_requests_and_nothing_is_lost() {
     let mut server = Setup::new(PID_APP)
         .args(&["--max-requests", "20", "--max-requests-jitter", "5"])

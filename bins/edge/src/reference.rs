@@ -75,7 +75,8 @@ fn not_yet(entries: &[Entry], out: &mut String) {
     {
         names.entry(entry.doc).or_default().push(entry.name);
     }
-    out.push_str("\n## Not yet\n\nKnown by name and refused.\n");
+    out.push_str("\n## Not yet\n\nKnown by name and refused. Lines that only steer what is refused itself (`gzip_types` without `gzip on`), or turn it off, are taken: they \
+         mean nothing in nginx either.\n");
     for (doc, mut names) in names {
         names.sort_unstable();
         names.dedup();

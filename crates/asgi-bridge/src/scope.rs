@@ -38,6 +38,8 @@ pub(crate) struct Scopes {
     methods: Vec<(Method, Py<PyString>)>,
     locals: Vec<(Address, Py<PyAny>)>,
     clients: Vec<Option<(u64, Py<PyAny>)>>,
+    /// What every path is to begin with; mostly nothing.
+    path_start: Box<[u8]>,
     forwarded_client: bool,
     trusted: wsgi_bridge::Trusted,
 }
@@ -76,6 +78,10 @@ impl Scopes {
                 .into(),
             locals: Vec::new(),
             clients: std::iter::repeat_with(|| None).take(CLIENTS).collect(),
+            path_start: match settings.root_path_in_path {
+                true => settings.root_path.as_bytes().into(),
+                false => Box::default(),
+            },
             forwarded_client: settings.forwarded_client,
             trusted: settings.http.forwarded_allow_ips.clone(),
         })
@@ -146,7 +152,12 @@ impl Scopes {
             }
             Version::Http2 => scope.set_item(intern!(py, "http_version"), intern!(py, "2"))?,
         }
-        let raw = head.target.path();
+        let mut raw = head.target.path();
+        let whole;
+        if !self.path_start.is_empty() {
+            whole = [&*self.path_start, raw].concat();
+            raw = &whole;
+        }
         if raw != b"/" {
             scope.set_item(intern!(py, "path"), path(py, raw)?)?;
             scope.set_item(intern!(py, "raw_path"), PyBytes::new(py, raw))?;

@@ -9,6 +9,8 @@ pub struct Settings {
     pub http: wsgi_bridge::Settings,
     /// `root_path` of the scopes. Default empty.
     pub root_path: String,
+    /// `path` and `raw_path` of the scopes begin with it, as with uvicorn: for proxies that take it away. Default false.
+    pub root_path_in_path: bool,
     /// `client` of the scopes is what trusted peers tell in `X-Forwarded-For`, as uvicorn does it. Default false.
     pub forwarded_client: bool,
     /// How long an application may go on after its client has left before its task is cancelled; `None` (default) for ever.
@@ -32,6 +34,7 @@ impl Default for Settings {
         Self {
             http: wsgi_bridge::Settings::default(),
             root_path: String::new(),
+            root_path_in_path: false,
             forwarded_client: false,
             disconnect_grace: None,
             message_bytes_max: Some(16 << 20),

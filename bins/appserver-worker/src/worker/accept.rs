@@ -47,13 +47,22 @@ pub(super) async fn accept<A: Application>(
             true => Poll::Pending,
             false => accepting.as_mut().poll(cx),
         });
-        let Ok(Accepted { socket, peer, .. }) = accepted.await else {
+        let Ok(accepted) = accepted.await else {
             return pending().await;
         };
         board.lane(0).add(Counter::Accepts, 1);
-        // The address that was asked for, not the one that the connection came to: what gunicorn shows.
+        let Accepted {
+            socket,
+            peer,
+            local,
+        } = accepted;
+        // What gunicorn shows.
+        let local = match A::SHOWS_LISTENER {
+            true => listener.local().clone(),
+            false => local,
+        };
         let tls = protocols.tls.is_some();
-        let connection = Connection::new(peer, listener.local().clone(), tls);
+        let connection = Connection::new(peer, local, tls);
         let trusted = protocols.is_plain() || service.trusts(&connection.peer);
         let protocols = protocols::of_peer(&protocols, trusted);
         let others = peers.open();

@@ -9,6 +9,9 @@ use wsgi_bridge::WsgiService;
 
 /// A service of connections that can be told to come to its end.
 pub(crate) trait Application: Service {
+    /// Whether requests show the address that is listened at, not the one that their connection came to, where the two differ.
+    const SHOWS_LISTENER: bool = true;
+
     /// Waits, at most so long, until a new connection would not have to wait.
     fn ready(&self, at_most: Duration) -> impl Future<Output = ()> + Send;
 

@@ -153,6 +153,9 @@ pub(super) fn prepare(
     if let Some(warning) = warning {
         hooks.log(wsgi_bridge::Level::Warning, &warning);
     }
+    if let Some(most) = limits.requests() {
+        hooks.wake_after(most);
+    }
     Ok((
         Worker {
             python: python.clone().unbind(),

@@ -60,7 +60,7 @@ impl Worker {
                 ready = wakeup.readable() => {
                     signals::drain();
                     ready?.clear_ready();
-                    if let (Some(link), true) = (&*link, signals::retiring()) {
+                    if let (Some(link), true) = (&*link, signals::over()) {
                         self.look_around(link.get_ref(), &mut leaving);
                     }
                 }

@@ -257,6 +257,19 @@ fn exact(name: &str) -> Option<(&'static str, Meaning)> {
     flags().find(|(flag, _)| *flag == name)
 }
 
+/// Flags that gunicorn does not have. The beginning of a name that means one of gunicorn's there means it here.
+const OURS: [&str; 9] = [
+    "--python",
+    "--worker-max-rss",
+    "--worker-max-lifetime",
+    "--static",
+    "--metrics-bind",
+    "--asgi",
+    "--asgi-path",
+    "--ws-ping-interval",
+    "--ws-ping-timeout",
+];
+
 /// A flag by its name, or by the beginning of a long one that no other has, with what stands behind `=`.
 fn look_up(word: &str) -> Result<Option<Found<'_>>, UsageError> {
     let (name, attached) = match word.split_once('=') {
@@ -269,7 +282,11 @@ fn look_up(word: &str) -> Result<Option<Found<'_>>, UsageError> {
     if !name.starts_with("--") {
         return Ok(None);
     }
-    let found: Vec<_> = flags().filter(|(flag, _)| flag.starts_with(name)).collect();
+    let mut found: Vec<_> = flags().filter(|(flag, _)| flag.starts_with(name)).collect();
+    let theirs = |(flag, _): &(&str, Meaning)| !OURS.contains(flag);
+    if found.iter().any(theirs) {
+        found.retain(theirs);
+    }
     match found[..] {
         [] => Ok(None),
         [(flag, meaning)] => Ok(Some((flag, meaning, attached))),
@@ -314,6 +331,17 @@ mod tests {
     }
 
     #[test]
+    fn flags_of_ours_take_no_prefix_of_gunicorns_away() {
+        assert!(OURS.iter().all(|flag| exact(flag).is_some()));
+        assert_eq!(value("--pyth|lib", "pythonpath"), json!("lib"));
+        assert_eq!(
+            value("--python|/usr/bin/python3", "python"),
+            json!("/usr/bin/python3")
+        );
+        assert_eq!(value("--worker-max-r|1g", "worker_max_rss"), json!("1g"));
+    }
+
+    #[test]
     fn a_unique_prefix_is_enough() {
         assert_eq!(value("--worker-con|50", "worker_connections"), json!("50"));
         assert_eq!(value("--access-logfi=-", "accesslog"), json!("-"));
@@ -321,7 +349,7 @@ mod tests {
         let words = parsed("--worker|3").unwrap_err();
         assert_eq!(
             words,
-            "ambiguous option: --worker could match --workers, --worker-class, --worker-connections, --worker-max-rss, --worker-max-lifetime, --worker-tmp-dir"
+            "ambiguous option: --worker could match --workers, --worker-class, --worker-connections, --worker-tmp-dir"
         );
     }
 

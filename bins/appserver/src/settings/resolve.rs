@@ -199,6 +199,17 @@ impl Resolved {
             }
             _ => Err(Wrong::Kind(setting.takes())),
         };
+        let checked = match checked {
+            // As gunicorn does.
+            Err(Wrong::Kind(takes)) if setting.name == "loglevel" && is_text(value) => {
+                let told = shown(value);
+                self.notes.push(format!(
+                    "{place} takes {takes}, got '{told}': info is taken for it"
+                ));
+                Ok(setting.default.value())
+            }
+            checked => checked,
+        };
         let value = checked.map_err(|wrong| Fault {
             invalid: Some(format!("{}: {}", setting.name, shown(value))),
             message: match wrong {
@@ -338,6 +349,8 @@ impl Resolved {
             | "uvicorn.workers.UvicornH11Worker"
             | "uvicorn_worker.UvicornWorker"
             | "uvicorn_worker.UvicornH11Worker" => &class,
+            // The template knows what it derives from.
+            other if may_derive(other) => return self.own_class(class),
             other => {
                 return Err(Fault::new(format!(
                     "worker_class (-k) \"{other}\" is refused: {}",
@@ -359,6 +372,12 @@ impl Resolved {
             self.set("asgi_loop", "asyncio".to_owned());
         }
         self.set("worker_class", ours);
+        Ok(())
+    }
+
+    /// A class of somebody's own: settings that depend on what it derives from wait for the template.
+    fn own_class(&mut self, class: String) -> Result<(), Fault> {
+        self.set("worker_class", class);
         Ok(())
     }
 
@@ -494,6 +513,10 @@ impl fmt::Display for Place<'_> {
     }
 }
 
+fn is_text(value: &ConfigValue) -> bool {
+    matches!(value, ConfigValue::Plain(Value::String(_)))
+}
+
 /// A value as messages show it: texts as they are.
 fn shown(value: &ConfigValue) -> String {
     match value {
@@ -503,20 +526,24 @@ fn shown(value: &ConfigValue) -> String {
     }
 }
 
-fn no_class(class: &str) -> &'static str {
+/// Can this be the dotted name of a class that derives from one of gunicorn's or uvicorn's?
+fn may_derive(class: &str) -> bool {
+    class.contains('.') && !class.starts_with("gunicorn.workers.") && !is_green(class)
+}
+
+fn is_green(class: &str) -> bool {
     let lower = class.to_ascii_lowercase();
-    if ["uvicorn", "asgi", "daphne", "hypercorn"]
+    ["gevent", "eventlet", "tornado"]
         .iter()
         .any(|name| lower.contains(name))
-    {
-        "ASGI applications are served by -k asgi (or uvicorn.workers.UvicornWorker, which means the same)"
-    } else if ["gevent", "eventlet", "tornado"]
-        .iter()
-        .any(|name| lower.contains(name))
-    {
+}
+
+fn no_class(class: &str) -> &'static str {
+    if is_green(class) {
         "workers with green threads do not exist here, and slow clients cost no thread; use gthread with --threads"
     } else {
-        "worker classes of one's own do not exist here; use sync, or gthread with --threads"
+        "there is no such class of workers; there are sync, gthread, asgi, uvicorn.workers.UvicornWorker and classes that derive from \
+         gunicorn's or uvicorn's, by their dotted names"
     }
 }
 
@@ -761,11 +788,20 @@ mod tests {
         );
         for (name, part) in [
             ("gevent", "green threads"),
-            ("my.UvicornWorker", "-k asgi"),
-            ("mine.Worker", "one's own"),
+            (
+                "geventwebsocket.gunicorn.workers.GeventWebSocketWorker",
+                "green threads",
+            ),
+            ("gunicorn.workers.UnicormWorker", "no such class"),
+            ("uvicorn", "no such class"),
         ] {
             let words = class(name).unwrap_err()[0].to_string();
             assert!(words.contains(name) && words.contains(part), "{words}");
+        }
+        // The template knows what these derive from.
+        for name in ["my_site.workers.Worker", "<class '__config__.Worker'>"] {
+            let found = class(name).unwrap();
+            assert!(name.contains(found.text("worker_class").unwrap()));
         }
     }
 

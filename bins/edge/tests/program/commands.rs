@@ -130,6 +130,30 @@ fn quiet_leaves_out_notices_but_no_warnings() {
 }
 
 #[test]
+fn a_line_that_is_refused_is_told_once_not_with_each_use_of_its_variable() {
+    let house = House::new();
+    house.configure(
+        "map $http_upgrade $connection_upgrade { default upgrade; '' close; }
+geo $inside { default 0; 127.0.0.0/8 1; }
+server {
+    listen 127.0.0.1:{port};
+    gzip_types text/css;
+    set $backend http://127.0.0.1:8000;
+    location / { proxy_set_header Connection $connection_upgrade; proxy_pass $backend; }
+    location /in { return 200 $inside$nowhere; }
+}",
+    );
+    let told = output(house.command().arg("-t"));
+    let text = stderr_of(&told);
+    let faults: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("edge: [emerg] \"")?.split('"').next())
+        .collect();
+    assert_eq!(faults, ["map", "geo", "set"], "{text}");
+    assert!(text.contains("unknown \"nowhere\" variable"), "{text}");
+}
+
+#[test]
 fn every_fault_of_every_file_is_told_in_one_go() {
     let house = House::new();
     house.write("part.conf", "sendfile yes;\n");

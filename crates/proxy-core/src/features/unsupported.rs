@@ -2,20 +2,23 @@
 
 use std::sync::Arc;
 
-use nginx_conf::{Args, Arity, BlockKind, Fault, Repeat, Scopes};
+use nginx_conf::{Arg, Args, Arity, BlockKind, Fault, Faults, Repeat, Scopes};
 
 use crate::engine::compile::Settling;
 use crate::engine::scopes::{
     HTTP, LIMIT_EXCEPT, LOCATION, LOCATION_IF, MAIN, MAIN_ONLY, SERVER, SERVER_IF, UPSTREAM_ONLY,
 };
+use crate::engine::variables::VariableTable;
 use crate::feature::{Directive, Feature};
 
 /// The feature.
 pub struct Unsupported;
 
-/// Nothing is kept.
+/// The variables that refused lines would have made: who uses them is not told about each use as well.
 #[derive(Default)]
-pub struct Written;
+pub struct Written {
+    makes: Vec<Box<str>>,
+}
 
 type D = Directive<Written>;
 
@@ -609,6 +612,12 @@ impl Feature for Unsupported {
         ),
     ];
 
+    fn declare(written: &Written, variables: &mut VariableTable, _: &mut Faults) {
+        for name in &written.makes {
+            let _ = variables.assign(name);
+        }
+    }
+
     fn settle(&self, _: Written, outer: Option<&Arc<()>>, _: &mut Settling<'_>) -> Arc<()> {
         outer.cloned().unwrap_or_default()
     }
@@ -638,7 +647,6 @@ const fn block(name: &'static str, scopes: Scopes, area: &'static str) -> D {
 
 /// What asks for nothing that edge does not do anyway: features turned off, limits without a limit, everybody let in.
 const HONOURED: &[(&str, &str)] = &[
-    ("allow", "all"),
     ("auth_basic", "off"),
     ("auth_request", "off"),
     ("autoindex", "off"),
@@ -654,7 +662,6 @@ const HONOURED: &[(&str, &str)] = &[
     ("proxy_cache", "off"),
     ("proxy_store", "off"),
     ("rewrite_log", "off"),
-    ("satisfy", "all"),
     ("ssi", "off"),
     ("ssl", "off"),
     ("uninitialized_variable_warn", "on"),
@@ -662,19 +669,126 @@ const HONOURED: &[(&str, &str)] = &[
     ("userid", "off"),
 ];
 
-/// What steers a cache only: without `proxy_cache`, which is refused, it means nothing.
-const OF_A_CACHE: &[&str] = &["proxy_cache_bypass", "proxy_no_cache"];
+/// What only steers something that is refused itself (`gzip_types`: `gzip on`), and without it means nothing in nginx either. Lines that
+/// name keys or certificates are not among them.
+const STEERING: &[&str] = &[
+    "addition_types",
+    "allow",
+    "auth_basic_user_file",
+    "auth_delay",
+    "autoindex_exact_size",
+    "autoindex_format",
+    "autoindex_localtime",
+    "brotli_comp_level",
+    "brotli_types",
+    "charset_types",
+    "create_full_put_path",
+    "dav_access",
+    "gunzip_buffers",
+    "gzip_buffers",
+    "gzip_comp_level",
+    "gzip_disable",
+    "gzip_http_version",
+    "gzip_min_length",
+    "gzip_proxied",
+    "gzip_types",
+    "gzip_vary",
+    "limit_conn_dry_run",
+    "limit_conn_log_level",
+    "limit_conn_status",
+    "limit_conn_zone",
+    "limit_rate_after",
+    "limit_req_dry_run",
+    "limit_req_log_level",
+    "limit_req_status",
+    "limit_req_zone",
+    "map_hash_bucket_size",
+    "map_hash_max_size",
+    "min_delete_depth",
+    "mirror_request_body",
+    "override_charset",
+    "proxy_no_cache",
+    "proxy_ssl_ciphers",
+    "proxy_ssl_name",
+    "proxy_ssl_protocols",
+    "proxy_ssl_server_name",
+    "proxy_ssl_session_reuse",
+    "proxy_ssl_verify",
+    "proxy_ssl_verify_depth",
+    "proxy_store_access",
+    "real_ip_header",
+    "real_ip_recursive",
+    "referer_hash_bucket_size",
+    "referer_hash_max_size",
+    "resolver_timeout",
+    "satisfy",
+    "source_charset",
+    "ssl_buffer_size",
+    "ssl_ciphers",
+    "ssl_early_data",
+    "ssl_ecdh_curve",
+    "ssl_prefer_server_ciphers",
+    "ssl_protocols",
+    "ssl_session_cache",
+    "ssl_session_tickets",
+    "ssl_session_timeout",
+    "ssl_stapling",
+    "ssl_stapling_verify",
+    "ssl_verify_depth",
+    "sub_filter_last_modified",
+    "sub_filter_once",
+    "sub_filter_types",
+    "xslt_types",
+];
 
-fn refuse(args: &mut Args<'_>, _: &mut Written) -> Result<(), Fault> {
+/// Whole families of such lines, but for their heads.
+const STEERING_FAMILIES: &[(&str, &[&str])] = &[
+    ("fastcgi_", &["fastcgi_pass"]),
+    ("grpc_", &["grpc_pass"]),
+    ("http2_", &[]),
+    ("proxy_cache_", &["proxy_cache_purge"]),
+    ("scgi_", &["scgi_pass"]),
+    ("ssi_", &[]),
+    ("userid_", &[]),
+    ("uwsgi_", &["uwsgi_pass"]),
+];
+
+/// Does it mean nothing without something that is refused?
+fn steers(name: &str) -> bool {
+    let of_family = |(beginning, heads): &(&str, &[&str])| {
+        name.starts_with(beginning) && !heads.contains(&name)
+    };
+    STEERING.contains(&name) || STEERING_FAMILIES.iter().any(of_family)
+}
+
+/// The variable that a line makes, by its place among the words; `usize::MAX` is the last.
+const MAKERS: &[(&str, usize)] = &[
+    ("auth_request_set", 0),
+    ("geo", usize::MAX),
+    ("js_set", 0),
+    ("map", 1),
+    ("perl_set", 0),
+    ("set", 0),
+    ("split_clients", 1),
+];
+
+fn made(name: &str, words: &[Arg<'_>]) -> Option<Box<str>> {
+    let (_, place) = MAKERS.iter().find(|(maker, _)| *maker == name)?;
+    let word = words.get(*place).or(words.last())?;
+    word.text().strip_prefix('$').map(Into::into)
+}
+
+fn refuse(args: &mut Args<'_>, written: &mut Written) -> Result<(), Fault> {
     let words = args.rest();
     let name = args.directive();
     let honoured = match &*words {
         [word] => HONOURED.contains(&(name, word.text())),
         _ => false,
     };
-    if honoured || OF_A_CACHE.contains(&name) {
+    if honoured || steers(name) {
         return Ok(());
     }
+    written.makes.extend(made(name, &words));
     let area = Unsupported::DIRECTIVES
         .iter()
         .find(|directive| directive.name == name)

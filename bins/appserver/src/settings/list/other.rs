@@ -4,7 +4,8 @@ use super::{Kind, Preset, Section, Setting, in_file, setting};
 
 const NO_DIRTY: &str =
     "there is no second pool of processes; give slow jobs to a queue such as Celery or RQ";
-const NO_PASTE: &str = "PasteDeploy files are not read; name the application as module:name";
+const NO_PASTE: &str = "PasteDeploy files are not read; make a module with \
+     `application = paste.deploy.loadapp('config:/srv/site/production.ini')`, and name it as module:application";
 
 const fn number(
     name: &'static str,

@@ -22,7 +22,9 @@ pub(super) const WORKERS: Section = Section {
             Preset::Text("sync"),
             "The kind of worker: sync, gthread or asgi. All read requests and write responses without blocking. A WSGI application \
              (sync) is called on the connection's thread, or, with --threads (gthread), in one of several; an ASGI application \
-             (asgi, and uvicorn.workers.UvicornWorker or uvicorn_worker.UvicornWorker, which are taken for it) on an event loop.",
+             (asgi, and uvicorn.workers.UvicornWorker or uvicorn_worker.UvicornWorker, which are taken for it) on an event loop. Or a class \
+             that derives from one of gunicorn's or uvicorn's, by its dotted name: CONFIG_KWARGS of uvicorn's are taken for settings, \
+             methods of one's own are refused, for nothing calls them.",
         ),
         setting(
             "threads",
