@@ -305,7 +305,7 @@ impl Program for Server {
             FromWorker::Changed { file } => {
                 self.log.info(format_args!("Reloading: {file} changed"));
                 if master.fleet().stopping().is_none() {
-                    self.begin_reload();
+                    self.files_changed();
                 }
             }
         }
@@ -359,13 +359,21 @@ impl Program for Server {
 
     fn deadline(&self) -> Option<Instant> {
         let watchdog = self.watchdog.as_ref().map(|(_, due)| *due);
-        watchdog.into_iter().chain(self.backlog_due).min()
+        let reload = self.reload.deadline();
+        watchdog
+            .into_iter()
+            .chain(self.backlog_due)
+            .chain(reload)
+            .min()
     }
 
     fn on_deadline(&mut self, now: Instant, _: &mut Master) {
         if let Some(due) = self.backlog_due.filter(|due| *due <= now) {
             self.backlog_due = Some(due.max(now) + BACKLOG_EVERY);
             self.count_backlog();
+        }
+        if self.reload.deadline().is_some_and(|due| due <= now) {
+            self.reload_again();
         }
         if let Some((dog, due)) = &mut self.watchdog
             && *due <= now

@@ -1,5 +1,7 @@
 //! Reload: a new template beside the old one; new workers that have loaded the application before the old ones go.
 
+use std::time::{Duration, Instant};
+
 use appserver_protocol::{FromTemplate, Hook, ToTemplate};
 use supervisor::bind::Staged;
 use supervisor::socket_activation::Sockets;
@@ -19,9 +21,14 @@ use crate::template::{Asked, Template};
 const NWORKERS_CHANGED: Asked = Asked::Hook("nworkers_changed");
 const ON_RELOAD: Asked = Asked::Hook("on_reload");
 
+/// How long a template may take to get ready before a change of its files makes it worthless.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Where a reload stands.
 #[derive(Debug, Default)]
 pub(super) struct Reload {
+    /// Files have changed since the template that gets ready began: there is another reload when it is done, or at this time.
+    again: Option<Instant>,
     /// A template that gets ready.
     preparing: Option<Preparing>,
     /// A release whose workers may come.
@@ -32,6 +39,7 @@ pub(super) struct Reload {
 
 #[derive(Debug)]
 struct Preparing {
+    began: Instant,
     template: Template,
     resolved: Option<Resolved>,
     manner: Manner,
@@ -55,6 +63,11 @@ impl Reload {
         let preparing = self.preparing.iter_mut().map(|it| &mut it.template);
         let mut all = preparing.chain(self.prepared.iter_mut().map(|it| &mut it.release.template));
         all.find(|template| template.number == number)
+    }
+
+    /// When to look again whether the template is ready.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.again
     }
 
     /// Nothing of it is wanted any more.
@@ -84,10 +97,29 @@ impl Reload {
 }
 
 impl Server {
+    /// Files of the application have changed. Changes that follow each other faster than a template gets ready don't keep it from that.
+    pub(super) fn files_changed(&mut self) {
+        match &self.reload.preparing {
+            Some(preparing) => {
+                let due = preparing.began + PATIENCE;
+                self.reload.again.get_or_insert(due);
+            }
+            None => self.begin_reload(),
+        }
+    }
+
+    /// Begins the reload that has waited for another one.
+    pub(super) fn reload_again(&mut self) {
+        if self.reload.again.is_some() {
+            self.begin_reload();
+        }
+    }
+
     /// Starts a new template. One that was getting ready is given up: its code is of yesterday.
     pub(super) fn begin_reload(&mut self) {
         let told = self.notifier.reloading();
         self.tell(told);
+        self.reload.again = None;
         if let Some(before) = self.reload.preparing.take() {
             before.template.dismiss();
         }
@@ -101,6 +133,7 @@ impl Server {
             return self.reload_failed("the new template does not listen");
         }
         self.reload.preparing = Some(Preparing {
+            began: Instant::now(),
             template,
             resolved: None,
             manner: Manner::default(),
@@ -211,6 +244,7 @@ impl Server {
             template,
             resolved: Some(resolved),
             manner,
+            ..
         }) = self.reload.preparing.take()
         else {
             return Ok(());
@@ -237,6 +271,7 @@ impl Server {
             before.release.template.dismiss();
         }
         master.reload_to(workers);
+        self.reload_again();
         Ok(())
     }
 
@@ -296,6 +331,7 @@ impl Server {
             preparing.template.dismiss();
         }
         self.reload_failed(why);
+        self.reload_again();
     }
 
     /// The workers of a generation do not come up. Another reload may be getting ready meanwhile.
