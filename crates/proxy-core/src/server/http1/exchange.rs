@@ -167,8 +167,7 @@ impl<S: Service> Busy<S> {
         let decided = encode::decide(asked, response);
         self.output
             .write_with(|out| encode::head(asked, decided, response, out));
-        line.idle = response.ending.keep_alive_timeout;
-        line.idle_min = response.ending.keep_alive_min_timeout;
+        line.heed(&response.ending);
         decided
     }
 

@@ -37,7 +37,7 @@ use input::Input;
 
 use super::connection::Connection;
 use super::drain::{Drain, Watch};
-use super::service::{Limits, Outcome, Refusal, Sent, Service};
+use super::service::{Ending, Limits, Outcome, Refusal, Sent, Service};
 use crate::alarm::Alarm;
 use crate::output::Output;
 use crate::socket::Socket;
@@ -118,11 +118,14 @@ struct Line {
     ordinal: u64,
     /// When the service last answered or a write last had to wait: not long ago.
     now: Instant,
-    /// How long it may be idle after the last response, where that response said.
-    idle: Option<Duration>,
-    /// How long a drain then leaves it open.
-    idle_min: Duration,
+    /// How long it may be idle after the last response, in milliseconds; [`OWN_LIMIT`] where that response did not say.
+    idle_ms: u32,
+    /// How long a drain then leaves it open, in milliseconds.
+    idle_min_ms: u32,
 }
+
+/// The connection's own limit holds. (Numbers of this width, because each idle connection keeps them.)
+const OWN_LIMIT: u32 = u32::MAX;
 
 /// What a connection holds between the first byte of a request and the last of its response.
 struct Busy<S: Service> {
@@ -168,15 +171,15 @@ impl Line {
             alarm: Alarm::default(),
             ordinal: 0,
             now: Instant::now(),
-            idle: None,
-            idle_min: Duration::ZERO,
+            idle_ms: OWN_LIMIT,
+            idle_min_ms: 0,
         }
     }
 
     /// Waits a moment for another request with the box still there, which the next request then need not make anew; true
     /// when one comes. Only a bounded number of connections of a thread may do so.
     async fn stay_warm(&mut self) -> bool {
-        let span = self.idle.unwrap_or(self.limits.keep_alive_timeout);
+        let span = self.idle_limit();
         let Some(_place) = warm::Place::take().filter(|_| span > warm::SPAN) else {
             return false;
         };
@@ -263,7 +266,8 @@ impl Line {
         if self.is_newcomer() {
             return grace.max(NEWCOMER_GRACE);
         }
-        let asked_for = self.idle_min.saturating_sub(self.now.elapsed());
+        let min = Duration::from_millis(self.idle_min_ms.into());
+        let asked_for = min.saturating_sub(self.now.elapsed());
         grace.max(asked_for).min(self.idle_span())
     }
 
@@ -272,7 +276,21 @@ impl Line {
         if self.is_newcomer() {
             return self.limits.head_timeout;
         }
-        self.idle.unwrap_or(self.limits.keep_alive_timeout)
+        self.idle_limit()
+    }
+
+    fn idle_limit(&self) -> Duration {
+        match self.idle_ms {
+            OWN_LIMIT => self.limits.keep_alive_timeout,
+            idle_ms => Duration::from_millis(idle_ms.into()),
+        }
+    }
+
+    /// Takes over what a response says.
+    fn heed(&mut self, ending: &Ending) {
+        let ms = |span: Duration| u32::try_from(span.as_millis()).unwrap_or(OWN_LIMIT - 1);
+        self.idle_ms = ending.keep_alive_timeout.map_or(OWN_LIMIT, ms);
+        self.idle_min_ms = ms(ending.keep_alive_min_timeout);
     }
 
     fn is_long_idle(&self) -> bool {
