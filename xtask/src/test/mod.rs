@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -187,7 +188,10 @@ impl Run<'_> {
             } else if let Some(first) = failed {
                 Outcome::Failed(format!("not run, because step \"{first}\" failed"))
             } else {
-                attempt(self.workspace, step, &self.missing)
+                // Whoever waits for a step that panics would wait for ever.
+                let attempt = || attempt(self.workspace, step, &self.missing);
+                catch_unwind(AssertUnwindSafe(attempt))
+                    .unwrap_or_else(|_| Outcome::Failed("it panicked".to_owned()))
             };
             report(self.workspace, step, &outcome, start.elapsed());
             self.board.note(step.name, outcome);
