@@ -279,6 +279,7 @@ impl FileBody {
                 Some(Segment::File { offset, len }) => (*offset, at_most.min(*len)),
             };
             if offset < self.resident_to {
+                self.look_on(offset + len, at_most)?;
                 return Poll::Ready(Ok(len.min(self.resident_to - offset)));
             }
             if len == 0
@@ -372,6 +373,19 @@ impl FileBody {
         let job = joined.map_err(io::Error::other)?;
         self.file = Some(job.file);
         Poll::Ready(job.outcome)
+    }
+
+    /// Counts the next range, too, if what is known to be in memory ends before `end`: the kernel then sends as much at once as
+    /// there is room for, not the rest of one range.
+    fn look_on(&mut self, end: u64, at_most: u64) -> Result<(), ReadError> {
+        let (from, Some(Segment::File { offset, len })) = (self.resident_to, &self.current) else {
+            return Ok(());
+        };
+        let next = at_most.min((offset + len).saturating_sub(from));
+        if from < end && next > 0 && self.is_resident(from, next)? {
+            self.resident_to = from + next;
+        }
+        Ok(())
     }
 
     fn is_resident(&self, offset: u64, len: u64) -> Result<bool, ReadError> {
@@ -553,23 +567,33 @@ mod tests {
     async fn what_was_loaded_counts_as_resident() {
         let (_file, mut body) = body();
         assert!(body.begin(|fd| loaded(fd, 0, 200_000)));
-        assert_eq!(
-            poll_fn(|cx| body.poll_resident(cx, u64::MAX))
-                .await
-                .unwrap(),
-            200_000
-        );
+        let n = poll_fn(|cx| body.poll_resident(cx, 200_000)).await.unwrap();
+        assert_eq!(n, 200_000);
         body.advance(150_000);
-        assert_eq!(
-            poll_fn(|cx| body.poll_resident(cx, u64::MAX))
-                .await
-                .unwrap(),
-            50_000
-        );
+        let n = poll_fn(|cx| body.poll_resident(cx, 50_000)).await.unwrap();
+        assert_eq!(n, 50_000);
         assert_eq!(
             body.collect().await.unwrap().to_bytes(),
             content()[150_000..]
         );
+    }
+
+    #[tokio::test]
+    async fn what_follows_is_looked_at_before_it_is_reached() {
+        let (_file, mut body) = body();
+        let resident = async |body: &mut FileBody| {
+            poll_fn(|cx| body.poll_resident(cx, 100_000)).await.unwrap()
+        };
+        assert_eq!(resident(&mut body).await, 100_000);
+        body.advance(30_000);
+        assert_eq!(
+            resident(&mut body).await,
+            100_000,
+            "not the 70,000 that were left"
+        );
+        body.advance(100_000);
+        body.advance(100_000);
+        assert_eq!(resident(&mut body).await, 70_000, "the end of the file");
     }
 
     #[tokio::test]
