@@ -1,4 +1,4 @@
-//! What a person types: `cargo xtask demo | test | soak | bench | wheel | docs`.
+//! What a person types: `cargo xtask demo | test | soak | bench | release | wheel | docs`.
 //!
 //! Everything a command needs beyond rustup and python3 it installs itself and says so (`install`). Every command ends
 //! with a clear result and leaves nothing running (`process`, `tree`).
@@ -6,6 +6,7 @@
 
 mod applications;
 mod bench;
+mod certificate;
 mod container;
 mod demo;
 mod docs;
@@ -14,6 +15,7 @@ mod install;
 mod load;
 mod options;
 mod process;
+mod release;
 mod shop;
 mod soak;
 mod test;
@@ -31,6 +33,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND [options]; each COMMAND has --he
   test     all that must hold: style, tests, scenarios, the shop, a short soak, fuzzing; for CI
   soak     the servers under load while they are reloaded, killed, flooded and drained
   bench    what a request costs, beside nginx, gunicorn and others, as a Markdown table
+  release  edge and appserver, optimised for what they do most (profile-guided optimisation)
   wheel    appserver as people install it in a Python environment
   docs     writes docs/directives.md and docs/settings.md anew from the programs' tables
 
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         "bench" => bench::main,
         "docs" => docs::main,
         "wheel" => wheel::main,
+        "release" => release::main,
         "-h" | "--help" | "help" => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;

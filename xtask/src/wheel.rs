@@ -10,12 +10,15 @@ use std::time::Duration;
 use crate::install::Venv;
 use crate::options::Options;
 use crate::process::{output, run};
+use crate::release::{self, Trained};
 use crate::workspace::{PYO3_CONFIG, Profile, Workspace, forget_cargo};
 
-const USAGE: &str = "usage: cargo xtask wheel
+const USAGE: &str = "usage: cargo xtask wheel [--trained]
 
 Builds appserver and its extension module and packs both into a wheel, in target/xtask/wheels: one file for CPython 3.9 and
 everything newer. `pip install FILE` puts `appserver` into the environment's bin.
+
+  --trained   from what `cargo xtask release` builds, which takes minutes longer and serves faster
 ";
 
 /// Where pyproject.toml has maturin look for what goes into `bin`, below the checkout.
@@ -33,18 +36,22 @@ pub fn main(workspace: &Workspace, arguments: &[String]) -> Result<ExitCode, Str
         print!("{USAGE}");
         return Ok(ExitCode::SUCCESS);
     }
+    let trained = options.flag("--trained");
     options.words()?;
-    workspace.build(Profile::Release)?;
+    let trained = trained.then(|| release::build(workspace)).transpose()?;
+    if trained.is_none() {
+        workspace.build(Profile::Release)?;
+    }
     let log = workspace.work("logs/wheel.log")?;
-    let wheel =
-        build(workspace, &log).map_err(|problem| format!("{problem}; see {}", log.display()))?;
+    let wheel = build(workspace, trained.as_ref(), &log)
+        .map_err(|problem| format!("{problem}; see {}", log.display()))?;
     println!("{}", wheel.display());
     Ok(ExitCode::SUCCESS)
 }
 
 /// The step "wheel": builds it both ways, and looks into it.
 pub fn check(workspace: &Workspace, log: &Path) -> Result<String, String> {
-    let wheel = build(workspace, log)?;
+    let wheel = build(workspace, None, log)?;
     let tools = tools(workspace)?;
     let by_pip = empty(workspace, "wheels-by-pip")?;
     // As `pip install .` does: the backend of packaging/python.
@@ -105,14 +112,17 @@ pub fn latest(workspace: &Workspace) -> Result<PathBuf, String> {
     only_file(&workspace.work("wheels")?)
 }
 
-/// Packs what the release build has made.
-fn build(workspace: &Workspace, log: &Path) -> Result<PathBuf, String> {
+/// Packs what the release build has made, or `cargo xtask release`.
+fn build(workspace: &Workspace, trained: Option<&Trained>, log: &Path) -> Result<PathBuf, String> {
     let tools = tools(workspace)?;
     let scripts = workspace.join(SCRIPTS);
     let told = |error| format!("can't make \"{}\": {error}", scripts.display());
     std::fs::create_dir_all(&scripts).map_err(told)?;
-    let program = workspace.program(Profile::Release, "appserver");
-    std::fs::copy(program, scripts.join("appserver")).map_err(told)?;
+    let folder = trained.map_or_else(
+        || workspace.folder(Profile::Release),
+        |trained| trained.folder.clone(),
+    );
+    std::fs::copy(folder.join("appserver"), scripts.join("appserver")).map_err(told)?;
     let wheels = empty(workspace, "wheels")?;
     let mut maturin = Command::new(tools.program("maturin"));
     maturin
@@ -123,6 +133,9 @@ fn build(workspace: &Workspace, log: &Path) -> Result<PathBuf, String> {
         .env("PYO3_CONFIG_FILE", workspace.join(PYO3_CONFIG))
         .env("PATH", path_with(&tools)?);
     forget_cargo(&mut maturin);
+    if let Some(trained) = trained {
+        trained.apply(&mut maturin);
+    }
     run(&mut maturin, log, LIMIT)?;
     only_file(&wheels)
 }

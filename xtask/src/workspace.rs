@@ -58,13 +58,17 @@ impl Workspace {
         Ok(path)
     }
 
-    /// Where cargo puts a program.
-    pub fn program(&self, profile: Profile, name: &str) -> PathBuf {
-        let folder = match profile {
+    /// Where cargo puts programs.
+    pub fn folder(&self, profile: Profile) -> PathBuf {
+        self.target.join(match profile {
             Profile::Debug => "debug",
             Profile::Release => "release",
-        };
-        self.target.join(folder).join(name)
+        })
+    }
+
+    /// Where cargo puts a program.
+    pub fn program(&self, profile: Profile, name: &str) -> PathBuf {
+        self.folder(profile).join(name)
     }
 
     /// cargo with these arguments, run in the checkout.

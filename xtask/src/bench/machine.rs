@@ -60,7 +60,12 @@ pub fn describe(bench: &Bench<'_>) -> Vec<String> {
     };
     vec![
         format!("Machine: {model}, {count} cores, Linux {}", kernel.trim()),
-        format!("Source: {}; {}", commit.trim(), version("rustc", "--version")),
+        format!(
+            "Source: {}; {}; programs of `{}`",
+            commit.trim(),
+            version("rustc", "--version"),
+            if bench.plain { "cargo build --release" } else { "cargo xtask release" }
+        ),
         format!(
             "Servers on core {}, load and origin server on core {}{apart}; `wrk -t1 -c{} -d{}s`, {} runs of each in turn: median (least–most)",
             bench.cores.server, bench.cores.load, effort.connections, effort.seconds, effort.rounds

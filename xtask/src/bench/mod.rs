@@ -4,24 +4,26 @@
 //! the load has another. What counts is the CPU time of the whole process tree for each request.
 
 mod asgi;
-mod chat;
+pub mod chat;
 mod idle;
 mod load;
-mod machine;
+pub mod machine;
 mod measure;
 mod memory;
 mod parts;
 mod peers;
-mod server;
+pub mod server;
 mod table;
 mod web;
 mod wrk;
 mod wsgi;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::install::{self, Tool};
 use crate::options::Options;
+use crate::release;
 use crate::workspace::{Profile, Workspace};
 use machine::Cores;
 use measure::Effort;
@@ -50,6 +52,7 @@ Prints Markdown tables, and keeps them in target/xtask/bench.md. Names choose so
   --rounds N      runs of each program; default 5
   --seconds N     length of a run; default 6
   --connections N of the load; default 64
+  --plain         programs of `cargo build --release`; without it, of `cargo xtask release`
   --edge PROGRAM, --appserver PROGRAM  another program in the place of ours, e.g. nginx itself: how much two equal ones differ
 ";
 
@@ -93,8 +96,10 @@ pub struct Bench<'a> {
     pub workspace: &'a Workspace,
     pub cores: Cores,
     pub effort: Effort,
-    pub edge: std::path::PathBuf,
-    pub appserver: std::path::PathBuf,
+    /// Programs as `cargo build --release` makes them, instead of `cargo xtask release`.
+    pub plain: bool,
+    pub edge: PathBuf,
+    pub appserver: PathBuf,
 }
 
 /// The command.
@@ -118,6 +123,7 @@ pub fn main(workspace: &Workspace, arguments: &[String]) -> Result<ExitCode, Str
     if let Some(connections) = options.number("--connections")? {
         effort.connections = connections.max(1);
     }
+    let plain = options.flag("--plain");
     let (edge, appserver) = (options.value("--edge")?, options.value("--appserver")?);
     let names = options.words()?;
     if let Some(unknown) = names.iter().find(|name| !NAMES.contains(&name.as_str())) {
@@ -129,14 +135,20 @@ pub fn main(workspace: &Workspace, arguments: &[String]) -> Result<ExitCode, Str
     let has = |name: &str| names.is_empty() || names.iter().any(|chosen| chosen == name);
 
     install::require(workspace, &[Tool::Nginx, Tool::Wrk, Tool::UtilLinux])?;
-    if edge.is_none() || appserver.is_none() {
-        workspace.build(Profile::Release)?;
-    }
-    let ours = |name| workspace.program(Profile::Release, name);
+    let folder = match (edge.is_some() && appserver.is_some(), plain) {
+        (true, _) => PathBuf::new(),
+        (false, false) => release::build(workspace)?.folder,
+        (false, true) => {
+            workspace.build(Profile::Release)?;
+            workspace.folder(Profile::Release)
+        }
+    };
+    let ours = |name| folder.join(name);
     let bench = Bench {
         workspace,
         cores: Cores::choose(),
         effort,
+        plain,
         edge: edge.map_or_else(|| ours("edge"), Into::into),
         appserver: appserver.map_or_else(|| ours("appserver"), Into::into),
     };

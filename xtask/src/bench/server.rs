@@ -58,13 +58,7 @@ impl Subject {
         }
         self.commands.push(describe(command));
         let mut started = Guarded::spawn_logged(&mut bound, log)?;
-        let up = Deadline::after(START_LIMIT).poll(&StopFlag::default(), || {
-            if started.ended().is_some() || process::interrupted() {
-                return Some(false);
-            }
-            takes_connections(listens).then_some(true)
-        });
-        if up != Some(true) {
+        if !wait_for(listens, &mut started) {
             let said = process::tail(log, 20);
             return Err(format!(
                 "{} did not start\n$ {}\n{said}",
@@ -91,6 +85,17 @@ impl Subject {
             .map(|process| tree::pss_kib(process.id()))
             .sum()
     }
+}
+
+/// Waits until a server takes connections; false when it ended before, or we shall, or it takes too long.
+pub fn wait_for(listens: &Address, server: &mut Guarded) -> bool {
+    let up = Deadline::after(START_LIMIT).poll(&StopFlag::default(), || {
+        if server.ended().is_some() || process::interrupted() {
+            return Some(false);
+        }
+        takes_connections(listens).then_some(true)
+    });
+    up == Some(true)
 }
 
 fn takes_connections(address: &Address) -> bool {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use testkit::{Deadline, FreePort, StopFlag, TempPrefix};
 
 use super::large;
+use crate::certificate::{self, CERTIFICATE, KEY};
 use crate::install::Venv;
 use crate::process::{self, Guarded};
 use crate::shop::Kind;
@@ -82,13 +83,13 @@ fn with_worker(
     let told = |error: std::io::Error| error.to_string();
     let prefix = TempPrefix::new().map_err(told)?;
     prefix.write("large.py", APP).map_err(told)?;
-    certify(&prefix)?;
+    certificate::make(&prefix)?;
     let port = FreePort::find().map_err(told)?;
     let address = port.address();
     let mut server = Guarded::spawn_logged(
         Command::new(&kind.app)
             .args(arguments)
-            .args(["--certfile", "own.pem", "--keyfile", "own.key"])
+            .args(["--certfile", CERTIFICATE, "--keyfile", KEY])
             .args(["--http-protocols", "h2,h1"])
             .args(["--bind", &address.to_string()])
             .current_dir(prefix.path())
@@ -124,21 +125,6 @@ fn with_worker(
     stayed
         .and_then(|figures| ended.map(|()| figures))
         .map_err(|problem| format!("{problem}\n{}", log()))
-}
-
-/// Makes a certificate and its key.
-fn certify(prefix: &TempPrefix) -> Result<(), String> {
-    process::output(
-        Command::new("openssl")
-            .args(["req", "-x509", "-newkey", "ec", "-nodes", "-days", "2"])
-            .args(["-pkeyopt", "ec_paramgen_curve:prime256v1"])
-            .args(["-subj", "/CN=localhost"])
-            .arg("-keyout")
-            .arg(prefix.join("own.key"))
-            .arg("-out")
-            .arg(prefix.join("own.pem")),
-    )
-    .map(drop)
 }
 
 fn upload(
