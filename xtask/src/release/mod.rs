@@ -2,7 +2,7 @@
 //!
 //! Compiled to count what they do, put through what servers go through ([`training`]), and compiled again with the counts.
 
-mod training;
+pub mod training;
 
 use std::fs;
 use std::hash::{DefaultHasher, Hasher};
@@ -77,7 +77,7 @@ pub fn build(workspace: &Workspace) -> Result<Trained, String> {
     } else {
         println!("training them (2 of 3)");
         let _ = fs::remove_dir_all(&raw);
-        training::run(&counting)?;
+        training::run(&counting, training::Effort::FULL)?;
         let mut merge = Command::new(profdata);
         process::output(merge.arg("merge").arg("-o").arg(&learned).arg(&raw))?;
     }

@@ -7,15 +7,34 @@ use std::time::Duration;
 
 use testkit::{Address, FreePort, TempPrefix};
 
+use crate::bench::machine::Cores;
 use crate::bench::{chat, server};
 use crate::certificate;
 use crate::process::{self, Guarded};
 
 const APPLICATION: &str = include_str!("training.py");
-/// How often each kind of request is made.
-const TIMES: usize = 3000;
-/// How long messages go to and fro.
-const SECONDS: u64 = 2;
+/// How much of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// How often each kind of request is made.
+    pub times: usize,
+    /// How long messages go to and fro.
+    pub seconds: u64,
+}
+
+impl Effort {
+    /// Enough to weigh what is done often.
+    pub const FULL: Effort = Effort {
+        times: 3000,
+        seconds: 2,
+    };
+    /// Whether all of it can be done.
+    pub const QUICK: Effort = Effort {
+        times: 20,
+        seconds: 1,
+    };
+}
+
 const CONNECTIONS: usize = 16;
 const END_LIMIT: Duration = Duration::from_secs(60);
 const CURL_LIMIT: &str = "120";
@@ -29,6 +48,10 @@ const BROWSER: [&str; 6] = [
     "Cookie: sessionid=0123456789abcdefghijklmnopqrstuv; csrftoken=ABCDEFGHIJKLMNOPQRSTUVWXYZabcdef",
     "Referer: http://127.0.0.1/prints/",
 ];
+
+/// What it sends when somebody presses a button.
+const FORM: &str =
+    "sku=viaduct-print-7&quantity=2&csrfmiddlewaretoken=ABCDEFGHIJKLMNOPQRSTUVWXYZabcdef";
 
 const SERVERS: &str = "    upstream app { server unix:SOCKET; keepalive 16; }
 
@@ -54,144 +77,137 @@ const SERVERS: &str = "    upstream app { server unix:SOCKET; keepalive 16; }
 ";
 
 /// Runs the programs in `folder` under every kind of load. Needs `curl` and `openssl`.
-pub fn run(folder: &Path) -> Result<(), String> {
+pub fn run(folder: &Path, effort: Effort) -> Result<(), String> {
     let told = |error: std::io::Error| error.to_string();
     let prefix = TempPrefix::new().map_err(told)?;
     prefix.write("training.py", APPLICATION).map_err(told)?;
     prefix.write("small", "x".repeat(1 << 10)).map_err(told)?;
     prefix.write("large", "x".repeat(100 << 10)).map_err(told)?;
     certificate::make(&prefix)?;
-    behind_a_front(folder, &prefix)?;
-    for kind in [&["-k", "sync"][..], &["--threads", "2"]] {
-        alone(folder, &prefix, &[&["training:wsgi"], kind].concat())?;
-    }
-    alone(folder, &prefix, &["training:asgi", "-k", "asgi"])
+    let trainer = Trainer {
+        folder,
+        prefix,
+        effort,
+    };
+    trainer.behind_a_front()?;
+    trainer.alone(&["training:wsgi"])?;
+    trainer.alone(&["training:wsgi", "--threads", "2"])?;
+    trainer.alone(&["training:asgi", "-k", "asgi"])
 }
 
-/// edge, and appserver with both kinds of applications behind it.
-fn behind_a_front(folder: &Path, prefix: &TempPrefix) -> Result<(), String> {
-    let socket = prefix.join("app.sock");
-    let bind = format!("unix:{}", socket.display());
-    let both = [
-        "training:wsgi",
-        "--asgi",
-        "training:asgi",
-        "--asgi-path",
-        "/ws/",
-    ];
-    let more = ["--access-logfile", "access.log", "--bind", &bind];
-    let app = appserver(folder, prefix, &[&both[..], &more].concat());
-    let app = start(app, &Address::Unix(socket.clone()), prefix)?;
-    let port = FreePort::find().map_err(|error| error.to_string())?;
-    let servers = SERVERS
-        .replace("SOCKET", &socket.display().to_string())
-        .replace("FILES", &format!("{}/", prefix.path().display()));
-    let front = server::front(
-        &folder.join("edge"),
-        prefix.join("front"),
-        &servers,
-        port.address(),
-    )?;
-    let front = start(front, &Address::from(port.address()), prefix)?;
-    let site = format!("http://{}", port.address());
-    pages(&site, &["--http1.1"])?;
-    for path in ["/static/small", "/static/large"] {
-        ask(&site, path, &["--http1.1"])?;
-    }
-    ask(
-        &site,
-        "/static/small",
-        &["-H", "If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT"],
-    )?;
-    ask(&site, "/static/large", &["-r", "1000-1999"])?;
-    messages(port.address(), "/ws/")?;
-    end([front, app])
+struct Trainer<'a> {
+    /// Where the programs are.
+    folder: &'a Path,
+    /// Where they run.
+    prefix: TempPrefix,
+    effort: Effort,
 }
 
-/// appserver by itself, in the clear and encrypted.
-fn alone(folder: &Path, prefix: &TempPrefix, application: &[&str]) -> Result<(), String> {
-    let encrypted = [
-        "--certfile",
-        certificate::CERTIFICATE,
-        "--keyfile",
-        certificate::KEY,
-    ];
-    for (scheme, more) in [("http", &[][..]), ("https", &encrypted)] {
+impl Trainer<'_> {
+    /// edge, and appserver with both kinds of applications behind it.
+    fn behind_a_front(&self) -> Result<(), String> {
+        let socket = self.prefix.join("app.sock");
+        let bind = format!("unix:{}", socket.display());
+        let both = ["training:wsgi", "--asgi", "training:asgi"];
+        let more = ["--asgi-path", "/ws/", "--access-logfile", "access.log"];
+        let app = self.appserver(&[&both[..], &more, &["--bind", &bind]].concat());
+        let app = self.start(app, &Address::Unix(socket.clone()))?;
         let port = FreePort::find().map_err(|error| error.to_string())?;
-        let bind = port.address().to_string();
-        let shared = ["--http-protocols", "h2,h1", "--bind", &bind];
-        let app = appserver(folder, prefix, &[application, &shared, more].concat());
-        let app = start(app, &Address::from(port.address()), prefix)?;
-        let site = format!("{scheme}://{bind}");
-        pages(&site, &["--http1.1"])?;
-        if scheme == "https" {
-            pages(&site, &["--http2"])?;
-        } else if application.contains(&"asgi") {
-            messages(port.address(), "/")?;
-        }
-        end([app])?;
+        let servers = SERVERS
+            .replace("SOCKET", &socket.display().to_string())
+            .replace("FILES", &format!("{}/", self.prefix.path().display()));
+        let edge = self.folder.join("edge");
+        let front = server::front(&edge, self.prefix.join("front"), &servers, port.address())?;
+        let front = self.start(front, &Address::from(port.address()))?;
+        let site = format!("http://{}", port.address());
+        self.pages(&site, "--http1.1")?;
+        self.ask(&site, "/static/small", &[])?;
+        self.ask(&site, "/static/large", &[])?;
+        let unchanged = "If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT";
+        self.ask(&site, "/static/small", &["-H", unchanged])?;
+        self.ask(&site, "/static/large", &["-r", "1000-1999"])?;
+        self.messages(port.address(), "/ws/")?;
+        end([front, app])
     }
-    Ok(())
-}
 
-/// What an application is asked.
-fn pages(site: &str, version: &[&str]) -> Result<(), String> {
-    ask(site, "/", version)?;
-    let browser: Vec<&str> = BROWSER.iter().flat_map(|line| ["-H", line]).collect();
-    ask(site, "/prints/7/", &[version, &browser].concat())?;
-    ask(site, "/pieces", version)?;
-    let form =
-        "sku=viaduct-print-7&quantity=2&csrfmiddlewaretoken=ABCDEFGHIJKLMNOPQRSTUVWXYZabcdef";
-    ask(
-        site,
-        "/cart",
-        &[version, &browser, &["--data", form]].concat(),
-    )
-}
-
-/// The same request, again and again.
-fn ask(site: &str, path: &str, more: &[&str]) -> Result<(), String> {
-    process::check_interrupted()?;
-    let mut curl = Command::new("curl");
-    curl.args(["-sSfk", "--max-time", CURL_LIMIT, "-o", "/dev/null"])
-        .args(more)
-        .arg(format!("{site}{path}?n=[1-{TIMES}]"));
-    process::output(&mut curl).map(drop)
-}
-
-fn messages(address: SocketAddr, path: &str) -> Result<(), String> {
-    let core = crate::bench::machine::Cores::choose().load;
-    for bytes in [64, 16 << 10] {
-        let counted = chat::run(core, address, path, bytes, SECONDS, CONNECTIONS)?;
-        if counted.errors > 0 {
-            return Err(format!("{} messages were lost", counted.errors));
+    /// appserver by itself, in the clear and encrypted.
+    fn alone(&self, application: &[&str]) -> Result<(), String> {
+        let certificate = ["--certfile", certificate::CERTIFICATE];
+        let encrypted = [&certificate[..], &["--keyfile", certificate::KEY]].concat();
+        for (scheme, more) in [("http", &[][..]), ("https", &encrypted)] {
+            let port = FreePort::find().map_err(|error| error.to_string())?;
+            let bind = port.address().to_string();
+            let shared = ["--http-protocols", "h2,h1", "--bind", &bind];
+            let app = self.appserver(&[application, &shared, more].concat());
+            let app = self.start(app, &Address::from(port.address()))?;
+            let site = format!("{scheme}://{bind}");
+            self.pages(&site, "--http1.1")?;
+            if scheme == "https" {
+                self.pages(&site, "--http2")?;
+            } else if application.contains(&"asgi") {
+                self.messages(port.address(), "/")?;
+            }
+            end([app])?;
         }
+        Ok(())
     }
-    Ok(())
-}
 
-fn appserver(folder: &Path, prefix: &TempPrefix, arguments: &[&str]) -> Command {
-    let mut command = Command::new(folder.join("appserver"));
-    command
-        .args(arguments)
-        .args(["--workers", "1"])
-        .current_dir(prefix.path())
-        .env("PWD", prefix.path())
-        .env("XDG_RUNTIME_DIR", prefix.path())
-        .env("PYTHONDONTWRITEBYTECODE", "1");
-    command
-}
+    /// What an application is asked.
+    fn pages(&self, site: &str, version: &str) -> Result<(), String> {
+        let mut browser = vec![version];
+        browser.extend(BROWSER.iter().flat_map(|line| ["-H", line]));
+        self.ask(site, "/", &[version])?;
+        self.ask(site, "/prints/7/", &browser)?;
+        self.ask(site, "/pieces", &[version])?;
+        browser.extend(["--data", FORM]);
+        self.ask(site, "/cart", &browser)
+    }
 
-fn start(mut command: Command, listens: &Address, prefix: &TempPrefix) -> Result<Guarded, String> {
-    let log = prefix.join("log");
-    let mut started = Guarded::spawn_logged(&mut command, &log)?;
-    match server::wait_for(listens, &mut started) {
-        true => Ok(started),
-        false => Err(format!(
-            "it did not start\n$ {}\n{}",
-            process::describe(&command),
-            process::tail(&log, 20)
-        )),
+    /// The same request, again and again.
+    fn ask(&self, site: &str, path: &str, more: &[&str]) -> Result<(), String> {
+        process::check_interrupted()?;
+        let mut curl = Command::new("curl");
+        curl.args(["-sSfk", "--max-time", CURL_LIMIT, "-o", "/dev/null"])
+            .args(more)
+            .arg(format!("{site}{path}?n=[1-{}]", self.effort.times));
+        process::output(&mut curl).map(drop)
+    }
+
+    fn messages(&self, address: SocketAddr, path: &str) -> Result<(), String> {
+        let core = Cores::choose().load;
+        for bytes in [64, 16 << 10] {
+            let seconds = self.effort.seconds;
+            let counted = chat::run(core, address, path, bytes, seconds, CONNECTIONS)?;
+            if counted.errors > 0 {
+                return Err(format!("{} messages were lost", counted.errors));
+            }
+        }
+        Ok(())
+    }
+
+    fn appserver(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.folder.join("appserver"));
+        command
+            .args(arguments)
+            .args(["--workers", "1"])
+            .current_dir(self.prefix.path())
+            .env("PWD", self.prefix.path())
+            .env("XDG_RUNTIME_DIR", self.prefix.path())
+            .env("PYTHONDONTWRITEBYTECODE", "1");
+        command
+    }
+
+    fn start(&self, mut command: Command, listens: &Address) -> Result<Guarded, String> {
+        let log = self.prefix.join("log");
+        let mut started = Guarded::spawn_logged(&mut command, &log)?;
+        match server::wait_for(listens, &mut started) {
+            true => Ok(started),
+            false => Err(format!(
+                "it did not start\n$ {}\n{}",
+                process::describe(&command),
+                process::tail(&log, 20)
+            )),
+        }
     }
 }
 

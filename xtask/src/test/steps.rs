@@ -6,6 +6,7 @@ use testkit::TempPrefix;
 
 use super::{Context, Lane, Step, oom, units};
 use crate::install::Tool;
+use crate::release::training;
 use crate::shop::{Kind, Shop};
 use crate::workspace::{Profile, Workspace};
 use crate::{applications, docs, fuzz, soak, wheel};
@@ -155,6 +156,14 @@ pub const STEPS: &[Step] = &[
         after: &["build"],
         tools: &[],
         run: release,
+    },
+    Step {
+        name: "training",
+        about: "what cargo xtask release trains programs with, a little of it",
+        lane: Lane::Front,
+        after: &["release"],
+        tools: &[Tool::Curl, Tool::Openssl, Tool::UtilLinux],
+        run: training,
     },
     Step {
         name: "shop",
@@ -421,6 +430,12 @@ fn release(context: &Context<'_>) -> Result<String, String> {
     for mut command in context.workspace.build_programs(Profile::Release) {
         context.run(&mut command, 25)?;
     }
+    Ok(String::new())
+}
+
+fn training(context: &Context<'_>) -> Result<String, String> {
+    let programs = context.workspace.folder(Profile::Release);
+    training::run(&programs, training::Effort::QUICK)?;
     Ok(String::new())
 }
 
