@@ -29,6 +29,8 @@ class State:
     own_class = None
     # Python's logging writes the lines of requests; uvicorn's logger does.
     logs_requests = logs_by_uvicorn = False
+    # The hook of an interrupted worker runs.
+    speaks = False
 
 
 def prepare():
@@ -484,16 +486,23 @@ def dump_stacks():
 
 def end_quickly(number, frame):
     interrupted()
-    raise SystemExit(0)
+    # The master gives an order and sends a signal; the later of them must not break off the hook that the earlier has called.
+    if not State.speaks and not native.is_ending():
+        raise SystemExit(0)
 
 
 def interrupted():
-    """INT, QUIT, or the master's order; whichever comes first."""
+    """INT, QUIT, or the master's order; whichever comes first. A signal may come between any two of these steps."""
     worker = State.worker
     if not worker.interrupted:
-        worker._alive, worker.interrupted = False, True
-        native.end_quickly(0)
-        guarded(worker.cfg.worker_int, "worker_int", worker)
+        State.speaks = True
+        worker.interrupted = True
+        try:
+            worker._alive = False
+            native.end_quickly(0)
+            guarded(worker.cfg.worker_int, "worker_int", worker)
+        finally:
+            State.speaks = False
 
 
 def abort(number, frame):

@@ -24,6 +24,7 @@ pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(wakeup_descriptor, &module)?)?;
     module.add_function(wrap_pyfunction!(end_gracefully, &module)?)?;
     module.add_function(wrap_pyfunction!(end_quickly, &module)?)?;
+    module.add_function(wrap_pyfunction!(is_ending, &module)?)?;
     module.add_function(wrap_pyfunction!(reopen_logs, &module)?)?;
     module.add_function(wrap_pyfunction!(set_title, &module)?)?;
     module.add_function(wrap_pyfunction!(retire, &module)?)?;
@@ -97,6 +98,12 @@ fn end_quickly(status: i32) {
     } else {
         signals::ABORTED
     });
+}
+
+/// Does the worker say its last words? Nothing that the application does is left to be broken off.
+#[pyfunction]
+fn is_ending() -> bool {
+    signals::last_words_have_begun()
 }
 
 /// The worker is to be replaced: it goes when its successor is ready.

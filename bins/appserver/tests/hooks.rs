@@ -82,6 +82,32 @@ on_exit
 }
 
 #[test]
+fn a_signal_that_comes_late_breaks_off_no_hook() {
+    // The master gives an order and sends a signal; either may come first.
+    let conf = "
+import os, signal
+def tell(worker, word):
+    os.kill(os.getpid(), signal.SIGQUIT)
+    worker.log.info('%s of %s to its end', word, worker.age)
+def worker_int(worker): tell(worker, 'worker_int')
+def worker_exit(server, worker): tell(worker, 'worker_exit')
+";
+    for threads in ["1", "2"] {
+        let mut server = Setup::new(APP)
+            .file("gunicorn.conf.py", conf)
+            .args(&["--threads", threads])
+            .start();
+        server.signal(Signal::INT);
+        assert_eq!(server.wait(), 0);
+        let log = server.read("stderr.log");
+        for word in ["worker_int", "worker_exit"] {
+            let line = format!("{word} of 1 to its end");
+            assert_eq!(log.matches(&line).count(), 1, "{word}: {log}");
+        }
+    }
+}
+
+#[test]
 fn the_end_of_every_worker_of_the_release_before_is_told() {
     let conf = "
 import time
