@@ -231,6 +231,8 @@ impl Worker {
         let ended = self.watch(&mut link, &*service, false).await?;
         self.peers.leave();
         drop(stop);
+        Python::attach(|py| self.python.bind(py).call_method0("hide_sockets").map(drop))
+            .map_err(std::io::Error::other)?;
         if let Ended::Quickly(status) = ended {
             return Ok(status);
         }
