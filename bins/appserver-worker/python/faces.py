@@ -6,7 +6,12 @@ import signal
 import sys
 import time
 
-from viaduct_worker import native
+from viaduct_worker import late, native
+
+# A number that no machine has room for, and every integer of the native side.
+WORKERS_MAX = 65535
+HOOKS = frozenset(name for name, _ in native.HOOKS)
+
 
 class Config:
     """All settings by name, and hooks as functions."""
@@ -15,12 +20,23 @@ class Config:
         self.__dict__.update(pair for pair in settings.items() if not hasattr(type(self), pair[0]))
         self.__dict__.update(hooks)
         self.raw = settings
-        self.settings = {name: Setting(name, value) for name, value in settings.items()}
+        self.settings = {name: Setting(self, name, value) for name, value in settings.items()}
+        # Settings and hooks that hooks have set.
+        self.changes, self.own_hooks = {}, set()
+        # A worker serves by them.
+        self.is_in_force = False
         self.env_orig = dict(os.environ)
-        self.user = settings.get("user") if settings.get("user") is not None else os.geteuid()
-        self.group = settings.get("group") if settings.get("group") is not None else os.getegid()
-        self.proc_name = settings.get("proc_name") or application
-        self.default_proc_name = application
+        own = {
+            "user": settings.get("user") if settings.get("user") is not None else os.geteuid(),
+            "group": settings.get("group") if settings.get("group") is not None else os.getegid(),
+            "proc_name": settings.get("proc_name") or application,
+            "default_proc_name": application,
+        }
+        self.__dict__.update(own)
+
+    def settle(self, name, value):
+        """The object that a setting has named."""
+        self.__dict__[name] = value
 
     @property
     def env(self):
@@ -33,12 +49,24 @@ class Config:
         return pairs
 
     def set(self, name, value):
-        """For what reads `cfg` later; the server itself has read its settings by now, and goes by those."""
+        """Hooks change settings by this; what that means is in `late`."""
+        if name in HOOKS:
+            if not callable(value):
+                raise TypeError("Value is not callable: %r" % (value,))
+            self.own_hooks.add(name)
+            self.__dict__[name] = value
+            return
         if name not in self.settings:
             raise AttributeError("No configuration setting for: %s" % name)
-        self.settings[name].value = value
+        value = late.value_for(self, name, value)
+        self.settings[name].value = self.raw[name] = self.changes[name] = value
         if not hasattr(type(self), name):
-            setattr(self, name, value)
+            self.__dict__[name] = value
+
+    def __setattr__(self, name, value):
+        if name in self.__dict__.get("settings", ()) or name in HOOKS:
+            raise AttributeError("Invalid access! Settings are changed by cfg.set(%r, value)" % name)
+        super().__setattr__(name, value)
 
     @property
     def uid(self):
@@ -124,42 +152,17 @@ def parsed_address(text):
 class Setting:
     """A setting as `cfg.settings` has it."""
 
-    def __init__(self, name, value):
-        self.name, self.value = name, value
+    def __init__(self, cfg, name, value):
+        self._cfg, self.name, self.value = cfg, name, value
 
     def get(self):
         return self.value
 
+    def set(self, value):
+        self._cfg.set(self.name, value)
+
     def __repr__(self):
         return "<Setting %s with value %r>" % (self.name, self.value)
-
-
-class Listener(str):
-    """Where the server listens, as the log names it. The socket itself is the master's; it can be asked for its address."""
-
-    @property
-    def sock(self):
-        return self
-
-    @property
-    def family(self):
-        import socket
-
-        address = self.getsockname()
-        if isinstance(address, tuple):
-            return socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        return socket.AF_UNIX
-
-    @property
-    def cfg_addr(self):
-        return self.getsockname()
-
-    def getsockname(self):
-        for scheme in ("http://", "https://"):
-            if self.startswith(scheme):
-                host, _, port = self[len(scheme) :].rpartition(":")
-                return host.strip("[]"), int(port)
-        return parsed_address(str(self))
 
 
 class App:
@@ -180,7 +183,17 @@ class App:
 
 
 class Tmp:
-    """gunicorn's heartbeat file. Ours is memory that the native side writes to; nobody else needs to."""
+    """gunicorn's heartbeat file. Ours is memory that the native side writes to; nobody else needs to. A file is made for those who
+    ask for its number."""
+
+    _file = None
+
+    def fileno(self):
+        if self._file is None:
+            import tempfile
+
+            self._file = tempfile.TemporaryFile(prefix="wgunicorn-", buffering=0)
+        return self._file.fileno()
 
     def notify(self):
         pass
@@ -189,7 +202,9 @@ class Tmp:
         return time.monotonic()
 
     def close(self):
-        pass
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 class Server:
@@ -200,7 +215,8 @@ class Server:
 
     def __init__(self, cfg, log, pid, app):
         self.cfg, self.log, self.pid, self.app = cfg, log, pid, app
-        self.num_workers = cfg.workers
+        self._num_workers = cfg.workers
+        self._process = os.getpid()
         self.worker_age = 0
         self.worker_class = cfg.worker_class
         self.timeout = getattr(cfg, "timeout", 30)
@@ -216,7 +232,21 @@ class Server:
     def __str__(self):
         return "<Server %s>" % self.pid
 
-    # What hooks ask of the master goes there as a signal.
+    @property
+    def num_workers(self):
+        return self._num_workers
+
+    @num_workers.setter
+    def num_workers(self, number):
+        """As many workers from now on. In a worker it is a copy, as gunicorn's."""
+        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= WORKERS_MAX:
+            raise ValueError("server.num_workers takes a number from 0 to %d, got %r" % (WORKERS_MAX, number))
+        before, self._num_workers = self._num_workers, number
+        self.cfg.nworkers_changed(self, number, before)
+        if os.getpid() == self._process:
+            native.set_workers(number)
+
+    # What else hooks ask of the master goes there as a signal.
 
     def reload(self):
         os.kill(self.pid, signal.SIGHUP)
@@ -273,7 +303,7 @@ class Worker:
 
     @alive.setter
     def alive(self, alive):
-        """Hooks end a worker by this: it is replaced, and goes when its successor is there."""
+        """Hooks end a worker by this: it finishes its requests and goes, and is replaced."""
         if self._alive and not alive and self.pid == os.getpid():
             native.retire()
         self._alive = alive
@@ -298,8 +328,14 @@ class Request:
         self.limit_request_fields = getattr(cfg, "limit_request_fields", 100)
         self.limit_request_field_size = getattr(cfg, "limit_request_field_size", 8190)
 
+    def force_close(self):
+        """The connection ends after the response, whatever the client asked for. Heeded until the application is called."""
+        self.must_close = True
+
     def should_close(self):
         """Is the connection to end after the response?"""
+        if self.must_close:
+            return True
         for name, value in self.headers:
             if name == "CONNECTION":
                 return value.lower().strip() == "close"
@@ -320,6 +356,10 @@ class Response:
 
     def is_chunked(self):
         return self.chunked
+
+    def force_close(self):
+        """Too late: `post_request` gets it when the response was sent."""
+        self.must_close = True
 
     def should_close(self):
         return self.must_close or self.req.should_close()

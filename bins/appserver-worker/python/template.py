@@ -11,8 +11,10 @@ from datetime import timedelta
 from viaduct_worker import classes, compat, native
 from viaduct_worker.application import AppImportError, Watcher, check_interface, failing, failing_asgi, load
 from viaduct_worker.config import Failure, named, plain, read, resolve_hooks, short_repr
-from viaduct_worker.faces import App, Config, Listener, Request, Response, Server, Worker, flush_standard_streams, set_title, titles
+from viaduct_worker.faces import App, Config, Request, Response, Server, Worker, flush_standard_streams, set_title, titles
 from viaduct_worker.compat import server_names
+from viaduct_worker.late import ONLY_TOLD
+from viaduct_worker.listeners import Listener
 from viaduct_worker.glogging import Logger, is_changed, is_plain, say
 
 IGNORED = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "TTIN", "TTOU", "WINCH", "TSTP")
@@ -29,6 +31,8 @@ class State:
     own_class = None
     # Python's logging writes the lines of requests; uvicorn's logger does.
     logs_requests = logs_by_uvicorn = False
+    # The hook of an interrupted worker runs.
+    speaks = False
 
 
 def prepare():
@@ -80,8 +84,8 @@ def settle(order):
         if State.own_class:
             kept.update(State.own_class.settings)
             cfg = State.cfg = Config(kept, hooks, State.uri)
-        cfg.worker_class = compat.worker_class(cfg.raw.get("worker_class", "sync"))
-        cfg.logger_class = logger_class(cfg.logger_class)
+        cfg.settle("worker_class", compat.worker_class(cfg.raw.get("worker_class", "sync")))
+        cfg.settle("logger_class", logger_class(cfg.logger_class))
         log = cfg.logger_class(cfg)
     except Failure:
         raise
@@ -200,11 +204,21 @@ def run_hook(order):
     server, cfg, name = State.server, State.cfg, order["hook"]
     arguments = (server,)
     if name == "nworkers_changed":
-        server.num_workers = order["new"]
+        server._num_workers = order["new"]
         arguments = (server, order["new"], order["old"])
-    elif name == "when_ready":
-        server.LISTENERS[:] = map(Listener, order["listeners"])
     return call_hook(cfg, name, *arguments)
+
+
+def show_sockets(sockets):
+    """The listening sockets, by address, that an order of the master's brings."""
+    server = State.server
+    server.LISTENERS[:] = [Listener(text, descriptor, server.cfg, server.log) for text, descriptor in sockets]
+
+
+def hide_sockets():
+    """They are closed now."""
+    for listener in State.server.LISTENERS:
+        listener.close()
 
 
 def child_exit(order):
@@ -278,8 +292,6 @@ def fork(age):
     worker before anybody else does. In the worker the process id is 0.
     """
     server = State.server
-    if not server.LISTENERS:  # After a reload there is no when_ready.
-        server.LISTENERS[:] = map(Listener, server.cfg.bind)
     worker = server.worker_class(age, server)
     server.worker_age = max(server.worker_age, age)
     try:
@@ -390,7 +402,7 @@ def boot():
         log.exception("Exception in worker process")
         line = "".join(traceback.format_exception_only(type(error), error)).strip()
         raise BootFailure(3, line.splitlines()[-1]) from None
-    worker.booted = True
+    worker.booted = cfg.is_in_force = True
     if State.watcher:
         State.watcher.changed()
     flush_standard_streams()
@@ -484,16 +496,23 @@ def dump_stacks():
 
 def end_quickly(number, frame):
     interrupted()
-    raise SystemExit(0)
+    # The master gives an order and sends a signal; the later of them must not break off the hook that the earlier has called.
+    if not State.speaks and not native.is_ending():
+        raise SystemExit(0)
 
 
 def interrupted():
-    """INT, QUIT, or the master's order; whichever comes first."""
+    """INT, QUIT, or the master's order; whichever comes first. A signal may come between any two of these steps."""
     worker = State.worker
     if not worker.interrupted:
-        worker._alive, worker.interrupted = False, True
-        native.end_quickly(0)
-        guarded(worker.cfg.worker_int, "worker_int", worker)
+        State.speaks = True
+        worker.interrupted = True
+        try:
+            worker._alive = False
+            native.end_quickly(0)
+            guarded(worker.cfg.worker_int, "worker_int", worker)
+        finally:
+            State.speaks = False
 
 
 def abort(number, frame):
@@ -551,7 +570,13 @@ def way_of_lines():
 
 def surrounds():
     """Whether something is to run around requests."""
-    return bool(State.raw.get("pre_request") or State.raw.get("post_request") or State.logs_requests)
+    hooks = {"pre_request", "post_request"}
+    return State.logs_requests or bool(hooks & State.cfg.own_hooks) or any(State.raw.get(name) for name in hooks)
+
+
+def changed_settings():
+    """What hooks have set, for the native side."""
+    return json.dumps({name: plain(value) for name, value in State.cfg.changes.items() if name not in ONLY_TOLD})
 
 
 def before_request(*facts):
@@ -559,6 +584,8 @@ def before_request(*facts):
     request = Request(worker.cfg, *facts)
     worker.cfg.pre_request(worker, request)
     worker.nr += 1
+    if not worker.alive:
+        request.force_close()
     return request
 
 

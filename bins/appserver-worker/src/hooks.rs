@@ -143,13 +143,15 @@ impl Hooks for WorkerHooks {
     }
 
     fn before(&self, py: Python<'_>, facts: &Facts) -> PyResult<Option<Py<PyAny>>> {
-        let request = request(py, facts)?;
-        Ok(Some(
-            self.python
-                .bind(py)
-                .call_method1("before_request", request)?
-                .unbind(),
-        ))
+        let arguments = request(py, facts)?;
+        let request = self
+            .python
+            .bind(py)
+            .call_method1("before_request", arguments)?;
+        if request.getattr("must_close")?.is_truthy()? {
+            facts.end_connection();
+        }
+        Ok(Some(request.unbind()))
     }
 
     fn after(

@@ -24,6 +24,7 @@ mod settings;
 mod signals;
 mod statics;
 mod template;
+mod voice;
 mod worker;
 
 use pyo3::exceptions::PyValueError;

@@ -2,12 +2,14 @@
 
 use std::os::fd::{AsRawFd, RawFd};
 
+use appserver_protocol::{FromTemplate, Settings};
 use appserver_reports::Level;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::reports::{Reports, reports};
-use crate::{logs, signals};
+use crate::{logs, signals, voice};
 
 /// Makes the module and puts it where `import` finds it.
 pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
@@ -24,6 +26,9 @@ pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(wakeup_descriptor, &module)?)?;
     module.add_function(wrap_pyfunction!(end_gracefully, &module)?)?;
     module.add_function(wrap_pyfunction!(end_quickly, &module)?)?;
+    module.add_function(wrap_pyfunction!(is_ending, &module)?)?;
+    module.add_function(wrap_pyfunction!(set_workers, &module)?)?;
+    module.add_function(wrap_pyfunction!(check_setting, &module)?)?;
     module.add_function(wrap_pyfunction!(reopen_logs, &module)?)?;
     module.add_function(wrap_pyfunction!(set_title, &module)?)?;
     module.add_function(wrap_pyfunction!(retire, &module)?)?;
@@ -99,7 +104,32 @@ fn end_quickly(status: i32) {
     });
 }
 
-/// The worker is to be replaced: it goes when its successor is ready.
+/// Does the worker say its last words? Nothing that the application does is left to be broken off.
+#[pyfunction]
+fn is_ending() -> bool {
+    signals::last_words_have_begun()
+}
+
+/// The master is to have as many workers from now on.
+#[pyfunction]
+fn set_workers(number: u32) -> PyResult<()> {
+    voice::say(&FromTemplate::Workers { number })
+        .map_err(|error| PyRuntimeError::new_err(error.to_string()))
+}
+
+/// Is this, in JSON, a value that a worker can read?
+#[pyfunction]
+fn check_setting(name: String, value: &str) -> PyResult<()> {
+    let value =
+        serde_json::from_str(value).map_err(|error| PyValueError::new_err(error.to_string()))?;
+    let changed = Settings([(name, value)].into_iter().collect());
+    let settings = changed.worker().map_err(|error| error.to_string());
+    settings
+        .and_then(|settings| crate::template::check_values(&settings))
+        .map_err(PyValueError::new_err)
+}
+
+/// The worker is to be replaced: it finishes what it has begun, and goes.
 #[pyfunction]
 fn retire() {
     signals::ask(signals::RETIRE);

@@ -1,5 +1,5 @@
 //! When a worker asks to be replaced: after so many requests, so long, or with so much memory. It serves on until its successor is
-//! ready, so nothing is lost by it.
+//! ready, so nothing is lost by it; one that a hook has ended does not.
 
 use std::time::{Duration, Instant};
 

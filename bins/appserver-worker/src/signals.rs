@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
@@ -22,6 +22,7 @@ pub(crate) const RETIRE: u32 = 16;
 pub(crate) const SERVED: u32 = 32;
 
 static ASKED: AtomicU32 = AtomicU32::new(0);
+static LAST_WORDS: AtomicBool = AtomicBool::new(false);
 
 /// Leaves a note, and ends the runtime's sleep: an event loop may have put its own wakeup descriptor in the place of ours.
 pub(crate) fn ask(what: u32) {
@@ -52,6 +53,16 @@ pub(crate) fn over() -> bool {
 /// Is this worker on its way out, whether or not it has noticed yet?
 pub(crate) fn ending() -> bool {
     ASKED.load(Ordering::SeqCst) & (GRACEFUL | QUICK | ABORTED) != 0
+}
+
+/// From here on no signal breaks off what runs in Python: it is the hook for the end, and what is registered for it.
+pub(crate) fn begin_last_words() {
+    LAST_WORDS.store(true, Ordering::SeqCst);
+}
+
+/// Has [`begin_last_words`] been called?
+pub(crate) fn last_words_have_begun() -> bool {
+    LAST_WORDS.load(Ordering::SeqCst)
 }
 
 /// Both ends of the pipe that Python writes to when a signal comes, reading end first.

@@ -6,7 +6,7 @@
 mod mounts;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
@@ -132,6 +132,7 @@ fn facts(
         trusted: false,
         script_told: false,
         queued_us: AtomicU64::new(0),
+        ends_connection: AtomicBool::new(false),
         trailers: None,
     }
 }

@@ -2,7 +2,10 @@
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-use appserver_protocol::{Failure, FromTemplate, Line, Settings, Settled, Stage, ToTemplate};
+use appserver_protocol::{
+    Failure, FromTemplate, Hook, Line, Settings, Settled, Stage, ToTemplate, WorkerSettings,
+    fork_fds,
+};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -11,10 +14,10 @@ use supervisor::{Channel, ChannelError, Received};
 use crate::access::Format;
 use crate::reports::Reports;
 use crate::statics::Mounts;
-use crate::{logs, native, peers, protocols, worker};
+use crate::{logs, native, peers, protocols, voice, worker};
 
 /// The Python side, in the order in which its parts need each other.
-const PARTS: [(&std::ffi::CStr, &std::ffi::CStr, &str); 8] = [
+const PARTS: [(&std::ffi::CStr, &std::ffi::CStr, &str); 10] = [
     (
         c"viaduct_worker.places",
         c"viaduct_worker/places.py",
@@ -26,9 +29,19 @@ const PARTS: [(&std::ffi::CStr, &std::ffi::CStr, &str); 8] = [
         include_str!("../python/config.py"),
     ),
     (
+        c"viaduct_worker.late",
+        c"viaduct_worker/late.py",
+        include_str!("../python/late.py"),
+    ),
+    (
         c"viaduct_worker.faces",
         c"viaduct_worker/faces.py",
         include_str!("../python/faces.py"),
+    ),
+    (
+        c"viaduct_worker.listeners",
+        c"viaduct_worker/listeners.py",
+        include_str!("../python/listeners.py"),
     ),
     (
         c"viaduct_worker.glogging",
@@ -66,6 +79,7 @@ pub(crate) fn run(py: Python<'_>, descriptor: RawFd) -> PyResult<i32> {
     let python = load(py)?;
     python.call_method0("prepare")?;
     peers::prepare()?;
+    voice::lend(&channel)?;
     Template {
         channel,
         python,
@@ -94,6 +108,7 @@ impl Template<'_> {
                 }
                 Err(error) => return Err(PyRuntimeError::new_err(error.to_string())),
             };
+            self.show_sockets(&message, &fds)?;
             // Held until the answer is sent: the master knows a worker before the worker does anything.
             let mut gate = None;
             let answer = match message {
@@ -118,7 +133,7 @@ impl Template<'_> {
                 }
                 order => self.carry_out(&order)?,
             };
-            drop(fds);
+            self.hide_sockets(fds)?;
             let sent = self.channel.send(&answer, &[]);
             drop(gate);
             match sent {
@@ -135,6 +150,38 @@ impl Template<'_> {
     fn leave(&self) -> PyResult<i32> {
         self.python.call_method0("leave")?;
         Ok(0)
+    }
+
+    /// Hooks may look at the sockets that an order brings, while it is carried out.
+    fn show_sockets(&self, order: &ToTemplate, fds: &[OwnedFd]) -> PyResult<()> {
+        let (listeners, fds) = match order {
+            ToTemplate::Hook(Hook::WhenReady { listeners }) => (listeners, fds),
+            ToTemplate::Fork(order) => (
+                &order.listeners,
+                fds.get(fork_fds::LISTENERS..).unwrap_or_default(),
+            ),
+            _ => return Ok(()),
+        };
+        if self.settled.is_none() {
+            return Ok(());
+        }
+        let descriptors = fds.iter().map(AsRawFd::as_raw_fd).map(Some);
+        let sockets: Vec<(&String, Option<RawFd>)> = listeners
+            .iter()
+            .zip(descriptors.chain(std::iter::repeat(None)))
+            .collect();
+        self.python
+            .call_method1("show_sockets", (sockets,))
+            .map(drop)
+    }
+
+    /// The template keeps no address open that the server has left.
+    fn hide_sockets(&self, fds: Vec<OwnedFd>) -> PyResult<()> {
+        if self.settled.is_some() && !fds.is_empty() {
+            self.python.call_method0("hide_sockets")?;
+        }
+        drop(fds);
+        Ok(())
     }
 
     fn ask_logging(&self) -> PyResult<FromTemplate> {
@@ -240,6 +287,7 @@ impl Template<'_> {
             settled,
         } = self;
         // The template's channel is not the worker's.
+        voice::give_back();
         drop(channel);
         let settled =
             settled.ok_or_else(|| PyRuntimeError::new_err("a worker without settings"))?;
@@ -295,8 +343,7 @@ fn check(settled: &Settled) -> Result<(), String> {
         .settings
         .worker()
         .map_err(|error| error.to_string())?;
-    let format = Format::read(&settings.access_log_format)?;
-    crate::settings::translate(&settings, Some(&format), String::new(), None)?;
+    check_values(&settings)?;
     Reports::settle(&settings, &settled.application)?;
     logs::error()
         .open(&settings.errorlog)
@@ -307,6 +354,12 @@ fn check(settled: &Settled) -> Result<(), String> {
             .map_err(|error| format!("capture_output: {error}"))?;
     }
     Ok(())
+}
+
+/// Checks what the types of settings leave open.
+pub(crate) fn check_values(settings: &WorkerSettings) -> Result<(), String> {
+    let format = Format::read(&settings.access_log_format)?;
+    crate::settings::translate(settings, Some(&format), String::new(), None).map(drop)
 }
 
 fn adopt(descriptor: RawFd) -> PyResult<Channel> {

@@ -33,6 +33,7 @@ use crate::hooks::WorkerHooks;
 use crate::peers::Peers;
 use crate::retire::Limits;
 use crate::room::Room;
+use crate::signals;
 use crate::statics::{Files, WithFiles};
 
 /// Runs a worker to its end; the result is its exit status.
@@ -59,11 +60,11 @@ pub(crate) fn run(
                 message: failure.message,
             };
             let _ = link.report(report, &[]);
-            python.call_method0("end")?;
+            say_last_words(python)?;
             return Ok(failure.exit);
         }
     };
-    python.call_method0("end")?;
+    say_last_words(python)?;
     if settled
         .settings
         .worker()
@@ -73,6 +74,12 @@ pub(crate) fn run(
         leave(py, status)?;
     }
     Ok(status)
+}
+
+/// A signal may have come already, or come now; it does not keep the hook from its end.
+fn say_last_words(python: &Bound<'_, PyModule>) -> PyResult<()> {
+    signals::begin_last_words();
+    python.call_method0("end").map(drop)
 }
 
 /// Why a worker did not come up.
@@ -224,6 +231,8 @@ impl Worker {
         let ended = self.watch(&mut link, &*service, false).await?;
         self.peers.leave();
         drop(stop);
+        Python::attach(|py| self.python.bind(py).call_method0("hide_sockets").map(drop))
+            .map_err(std::io::Error::other)?;
         if let Ended::Quickly(status) = ended {
             return Ok(status);
         }

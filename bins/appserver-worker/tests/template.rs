@@ -275,7 +275,7 @@ fn orders_before_the_settings_are_refused() {
     for order in [
         ToTemplate::LoadApplication,
         ToTemplate::Hook(Hook::OnStarting),
-        ToTemplate::Fork(appserver_protocol::Fork { age: 1 }),
+        ToTemplate::Fork(common::FIRST),
     ] {
         assert_eq!(
             failure(master.order(&order)).stage,
@@ -329,7 +329,7 @@ def note(text):
 template = os.getpid()
 def on_starting(server): note('on_starting %s' % server.cfg.workers)
 def nworkers_changed(server, new, old): note('nworkers_changed %s %s' % (new, old))
-def when_ready(server): note('when_ready %s' % server.LISTENERS)
+def when_ready(server): note('when_ready %s' % list(map(str, server.LISTENERS)))
 def on_reload(server): note('on_reload')
 def pre_exec(server): note('pre_exec')
 def on_exit(server): note('on_exit')
@@ -413,7 +413,7 @@ fn a_hook_that_raises_is_told_and_does_not_end_the_template() {
         )
     );
     assert_eq!(master.hook(Hook::OnExit), FromTemplate::HookDone);
-    let told = failure(master.order(&ToTemplate::Fork(appserver_protocol::Fork { age: 1 })));
+    let told = failure(master.order(&ToTemplate::Fork(common::FIRST)));
     assert_eq!(
         (told.stage, told.message.as_str()),
         (Stage::Fork, "OSError: no fork")

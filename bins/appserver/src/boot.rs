@@ -1,6 +1,7 @@
 //! From the command line to a server that serves.
 
 use std::io::IsTerminal;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use appserver_protocol::{Failure, FromTemplate, Hook, Settled, Stage, ToTemplate};
@@ -133,16 +134,12 @@ fn serve_from(
     let pid_file = make_pid_file(&resolved, predecessor)?;
     become_subreaper().map_err(|fault| error(fault.to_string()))?;
     let workers = resolved.number("workers") as u32;
-    hook(
-        &mut template,
-        Hook::NworkersChanged {
-            new: workers,
-            old: None,
-        },
-        &log,
-        signals,
-    )?;
-    hook(&mut template, Hook::OnStarting, &log, signals)?;
+    let changed = Hook::NworkersChanged {
+        new: workers,
+        old: None,
+    };
+    hook(&mut template, changed, &[], &log, signals)?;
+    hook(&mut template, Hook::OnStarting, &[], &log, signals)?;
     manner.python_logging = logs_by_python(&mut template, signals)?;
     log.speak_through(template.voice().filter(|_| manner.python_logging));
     let mut doors = Doors::inherit(inherited, predecessor);
@@ -164,21 +161,20 @@ fn serve_from(
         "Using worker: {}",
         resolved.text("worker_class").unwrap_or("sync")
     ));
-    hook(
-        &mut template,
-        Hook::WhenReady { listeners: names },
-        &log,
-        signals,
-    )?;
+    let sockets = doors
+        .sockets(resolved.is_encrypted(), None)
+        .map_err(|fault| error(fault.to_string()))?;
+    let ready = Hook::WhenReady {
+        listeners: sockets.iter().map(|(name, _)| name.clone()).collect(),
+    };
+    let fds: Vec<_> = sockets.iter().map(|(_, socket)| socket.as_fd()).collect();
+    hook(&mut template, ready, &fds, &log, signals)?;
     // The old binary still has these sockets.
     let control = match predecessor {
         true => Control::default(),
         false => open_control(&resolved, doors.given(), &log).map_err(error)?,
     };
-    let descriptors = doors
-        .descriptors(None)
-        .map_err(|fault| error(fault.to_string()))?;
-    let release = Release::new(template, resolved, descriptors, manner);
+    let release = Release::new(template, resolved, sockets, manner);
     Ok((release, doors, log, pid_file, control))
 }
 
@@ -464,9 +460,15 @@ fn pause(signals: &mut Signals) -> bool {
     }
 }
 
-fn hook(template: &mut Template, hook: Hook, log: &Log, signals: &mut Signals) -> Result<(), Halt> {
+fn hook(
+    template: &mut Template,
+    hook: Hook,
+    fds: &[BorrowedFd<'_>],
+    log: &Log,
+    signals: &mut Signals,
+) -> Result<(), Halt> {
     template
-        .ask(&ToTemplate::Hook(hook), signals)
+        .ask_with(&ToTemplate::Hook(hook), fds, signals)
         .map(drop)
         .map_err(|broken| match broken {
             Broken::Failed(failure) => {

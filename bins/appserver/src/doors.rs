@@ -157,8 +157,12 @@ impl Doors {
         self.listeners.commit(staged);
     }
 
-    /// Copies of the descriptors that workers get: what stays, then what was opened.
-    pub fn descriptors(&self, staged: Option<&Staged>) -> std::io::Result<Vec<OwnedFd>> {
+    /// Copies of the sockets that workers get, by their names: what stays, then what was opened.
+    pub fn sockets(
+        &self,
+        tls: bool,
+        staged: Option<&Staged>,
+    ) -> std::io::Result<Vec<(String, OwnedFd)>> {
         let stays = |wanted: &Address| staged.is_none_or(|staged| staged.wants(wanted));
         let kept = self
             .listeners
@@ -166,8 +170,11 @@ impl Doors {
             .filter(|listener| stays(&listener.wanted().address));
         let opened = staged.into_iter().flat_map(Staged::opened);
         kept.chain(opened)
-            .flat_map(|listener| listener.fds())
-            .map(|fd| fd.try_clone_to_owned())
+            .flat_map(|listener| {
+                let name = Listening(listener.address(), tls).to_string();
+                listener.fds().map(move |fd| (name.clone(), fd))
+            })
+            .map(|(name, fd)| Ok((name, fd.try_clone_to_owned()?)))
             .collect()
     }
 

@@ -9,7 +9,7 @@ use appserver_protocol::{BOOTSTRAP, Failure, FromTemplate, TEMPLATE, ToTemplate}
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use supervisor::socket_activation::LISTEN_VARIABLES;
-use supervisor::{Channel, ChannelError, Exit, Launch, Pid, Signals, WorkerId};
+use supervisor::{Channel, ChannelError, Exit, Launch, Pid, Received, Signals, WorkerId};
 
 use crate::python::Interpreter;
 
@@ -26,6 +26,8 @@ pub(crate) enum Asked {
     PreExec,
     /// A worker.
     Fork(WorkerId),
+    /// Nothing: it says so by itself.
+    Nothing,
 }
 
 /// A template.
@@ -37,6 +39,8 @@ pub(crate) struct Template {
     pub pid: Pid,
     channel: Channel,
     owed: VecDeque<Asked>,
+    /// How many workers its hooks want.
+    workers: Option<u32>,
     closed: bool,
 }
 
@@ -82,6 +86,7 @@ impl Template {
             pid: Pid::from_child(&child),
             channel,
             owed: VecDeque::new(),
+            workers: None,
             closed: false,
         })
     }
@@ -102,6 +107,9 @@ impl Template {
     pub fn next(&mut self) -> Result<Option<(Asked, FromTemplate)>, String> {
         match self.channel.try_receive() {
             Ok(None) => Ok(None),
+            Ok(Some(received)) if matches!(received.message, FromTemplate::Workers { .. }) => {
+                Ok(Some((Asked::Nothing, received.message)))
+            }
             Ok(Some(received)) => match self.owed.pop_front() {
                 Some(asked) => Ok(Some((asked, received.message))),
                 None => Ok(None),
@@ -111,6 +119,16 @@ impl Template {
                 Err(error.to_string())
             }
         }
+    }
+
+    /// How many workers hooks have asked for while [`Template::ask`] waited.
+    pub fn workers(&self) -> Option<u32> {
+        self.workers
+    }
+
+    /// Notes how many workers its hooks want.
+    pub fn want_workers(&mut self, number: u32) {
+        self.workers = Some(number);
     }
 
     /// The answers that will not come any more.
@@ -132,7 +150,20 @@ impl Template {
         order: &ToTemplate,
         signals: &mut Signals,
     ) -> Result<FromTemplate, Broken> {
-        self.converse(order, signals, None)
+        self.converse(order, &[], signals, None)
+    }
+
+    /// As [`Template::ask`], with descriptors.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub fn ask_with(
+        &mut self,
+        order: &ToTemplate,
+        fds: &[BorrowedFd<'_>],
+        signals: &mut Signals,
+    ) -> Result<FromTemplate, Broken> {
+        self.converse(order, fds, signals, None)
     }
 
     /// As [`Template::ask`], but not for longer than `patience`.
@@ -145,23 +176,31 @@ impl Template {
         signals: &mut Signals,
         patience: Duration,
     ) -> Result<FromTemplate, Broken> {
-        self.converse(order, signals, Some(Instant::now() + patience))
+        self.converse(order, &[], signals, Some(Instant::now() + patience))
     }
 
     /// The answers that are owed are not waited for; [`Template::ask`] passes over them.
     fn converse(
         &mut self,
         order: &ToTemplate,
+        fds: &[BorrowedFd<'_>],
         signals: &mut Signals,
         until: Option<Instant>,
     ) -> Result<FromTemplate, Broken> {
         let gone = |error: ChannelError| Broken::Gone(error.to_string());
-        self.channel.send(order, &[]).map_err(gone)?;
+        self.channel.send(order, fds).map_err(gone)?;
         loop {
             if !signals.take().is_empty() {
                 return Err(Broken::Interrupted);
             }
             match self.channel.try_receive::<FromTemplate>() {
+                Ok(Some(Received {
+                    message: FromTemplate::Workers { number },
+                    ..
+                })) => {
+                    self.workers = Some(number);
+                    continue;
+                }
                 Ok(Some(_)) if self.owed.pop_front().is_some() => continue,
                 Ok(Some(received)) => match received.message {
                     FromTemplate::Failed(failure) => return Err(Broken::Failed(failure)),

@@ -82,6 +82,32 @@ on_exit
 }
 
 #[test]
+fn a_signal_that_comes_late_breaks_off_no_hook() {
+    // The master gives an order and sends a signal; either may come first.
+    let conf = "
+import os, signal
+def tell(worker, word):
+    os.kill(os.getpid(), signal.SIGQUIT)
+    worker.log.info('%s of %s to its end', word, worker.age)
+def worker_int(worker): tell(worker, 'worker_int')
+def worker_exit(server, worker): tell(worker, 'worker_exit')
+";
+    for threads in ["1", "2"] {
+        let mut server = Setup::new(APP)
+            .file("gunicorn.conf.py", conf)
+            .args(&["--threads", threads])
+            .start();
+        server.signal(Signal::INT);
+        assert_eq!(server.wait(), 0);
+        let log = server.read("stderr.log");
+        for word in ["worker_int", "worker_exit"] {
+            let line = format!("{word} of 1 to its end");
+            assert_eq!(log.matches(&line).count(), 1, "{word}: {log}");
+        }
+    }
+}
+
+#[test]
 fn the_end_of_every_worker_of_the_release_before_is_told() {
     let conf = "
 import time
@@ -151,6 +177,7 @@ def tell(worker, *words):
 def pre_request(worker, req):
     tell(worker, 'pre_request', req.method, req.uri, req.path, req.query, req.version, dict(req.headers)['X-A'])
     if req.path == '/refused': raise ValueError('in pre_request')
+    if req.path == '/last': req.force_close()
 
 def post_request(worker, req, environ, resp):
     tell(worker, 'post_request', req.path, environ['RAW_URI'], environ['HTTP_X_A'], environ['REMOTE_ADDR'], resp.status_code, resp.headers, resp.sent)
@@ -173,6 +200,195 @@ def post_request(worker, req, environ, resp):
     server.until_log("500 [] 0", 1);
     assert_eq!(ask("/refused"), 500);
     server.until_log("ValueError: in pre_request", 1);
+    let mut client = server.client();
+    for (path, connection) in [("/", "keep-alive"), ("/last", "close")] {
+        client.ask("GET", path, &[("X-A", "b")]).unwrap();
+        let response = client.response().unwrap();
+        assert_eq!(response.field("Connection").as_deref(), Some(connection));
+    }
+}
+
+#[test]
+fn a_hook_may_say_how_many_workers_there_are() {
+    let conf = |when_ready: &str| {
+        format!(
+            "
+import os, threading, time
+def tell(*words):
+    with open('trace.log', 'a') as trace: trace.write(' '.join(map(str, words)) + '\\n')
+def nworkers_changed(server, new, old): tell('changed', new, old, server.num_workers)
+def on_starting(server): server.num_workers = 2
+def when_ready(server): {when_ready}
+def on_reload(server): server.num_workers += 3
+def post_fork(server, worker): server.num_workers = 9
+def child_exit(server, worker):
+    if server.num_workers == 3: server.num_workers = 5
+"
+        )
+    };
+    let mut server = Setup::new(APP)
+        .file("gunicorn.conf.py", &conf("server.num_workers += 1"))
+        .start();
+    server.until_log("Booting worker", 3);
+    server.signal(Signal::TTIN);
+    server.until_log("Booting worker", 4);
+    let booted = server.log().matches("Booting worker").count();
+    assert_eq!(booted, 4, "a worker has a copy of its own");
+    // On a reload there is no when_ready, and the setting counts again.
+    server.signal(Signal::HUP);
+    server.until_log("Reloaded: 4 new workers", 1);
+    server.signal(Signal::TTOU);
+    server.until_log("Booting worker", 4 + 4 + 2);
+    assert_eq!(server.stop(), 0);
+    let expected = [
+        "changed 1 None 1",
+        "changed 2 1 2",
+        "changed 3 2 3",
+        "changed 4 3 4",
+        "changed 1 4 1",
+        "changed 4 1 4",
+        "changed 3 4 3",
+        "changed 5 3 5",
+    ];
+    let trace = server.read("trace.log");
+    let of_master: Vec<_> = trace
+        .lines()
+        .filter(|line| !line.starts_with("changed 9"))
+        .collect();
+    assert_eq!(of_master, expected, "{trace}");
+}
+
+#[test]
+fn a_thread_of_a_hook_may_change_the_number_of_workers() {
+    let conf = "
+import threading
+def when_ready(server):
+    def grow(): server.num_workers = 2
+    threading.Timer(0, grow).start()
+";
+    let mut server = Setup::new(APP).file("gunicorn.conf.py", conf).start();
+    server.until_log("Booting worker", 2);
+    assert_eq!(server.stop(), 0);
+}
+
+#[test]
+fn a_number_of_workers_that_cannot_be_is_refused() {
+    for (value, told) in [("-1", "-1"), ("'4'", "'4'"), ("True", "True")] {
+        let conf = format!("def on_starting(server): server.num_workers = {value}\n");
+        let (ended, _, err) = Setup::new(APP).file("gunicorn.conf.py", &conf).run();
+        let words = format!("server.num_workers takes a number from 0 to 65535, got {told}");
+        assert!(ended == 1 && err.contains(&words), "{ended}: {err}");
+    }
+}
+
+#[test]
+fn a_setting_that_a_hook_cannot_change_is_refused_by_name() {
+    for (statement, words) in [
+        (
+            "server.cfg.set('bind', ['127.0.0.1:1'])",
+            "cfg.set('bind'): the server has read this setting when hooks run; write it in the configuration file",
+        ),
+        (
+            "server.cfg.set('keepalive', 'long')",
+            "Invalid value for keepalive: \"long\"",
+        ),
+        (
+            "server.cfg.set('access_log_format', '%(h')",
+            "access_log_format",
+        ),
+        (
+            "server.cfg.keepalive = 3",
+            "Invalid access! Settings are changed by cfg.set('keepalive', value)",
+        ),
+        ("server.cfg.set('post_fork', 3)", "Value is not callable: 3"),
+    ] {
+        let conf = format!("def on_starting(server): {statement}\n");
+        let (ended, _, err) = Setup::new(APP).file("gunicorn.conf.py", &conf).run();
+        assert!(ended == 1 && err.contains(words), "{ended}: {err}");
+    }
+    let late = "def pre_request(worker, req): worker.cfg.set('keepalive', 3)\n";
+    let server = Setup::new(APP).file("gunicorn.conf.py", late).start();
+    assert_eq!(server.get("/").status, 500);
+    server.until_log(
+        "cfg.set('keepalive'): the worker has read this setting when it serves",
+        1,
+    );
+}
+
+#[test]
+fn a_worker_that_a_hook_ends_serves_nothing_more_though_its_successor_is_slow() {
+    let conf = "
+import os, time
+def post_fork(server, worker):
+    while worker.age > 1 and not os.path.exists('go'): time.sleep(0.01)
+def pre_request(worker, req):
+    if req.path == '/enough': worker.alive = False
+";
+    for threads in ["1", "2"] {
+        let server = Setup::new(support::PID_APP)
+            .file("gunicorn.conf.py", conf)
+            .args(&["--threads", threads])
+            .start();
+        let first = server.text("/");
+        let mut client = server.client();
+        client.ask("GET", "/enough", &[]).unwrap();
+        let last = client.response().unwrap();
+        assert_eq!(last.field("Connection").as_deref(), Some("close"));
+        assert_eq!(last.text(), first);
+        server.until_log(&format!("[{first}] [INFO] Worker exiting"), 1);
+        // Nobody is refused meanwhile.
+        let mut waits = server.client();
+        waits.ask("GET", "/", &[]).unwrap();
+        server.write("go", "");
+        assert_ne!(waits.response().unwrap().text(), first);
+    }
+}
+
+#[test]
+fn hooks_have_the_sockets() {
+    let conf = "
+import os, socket
+def facts(listener, of):
+    told = listener.sock.getsockname() == listener.getsockname() == listener.cfg_addr or listener.family == socket.AF_UNIX
+    listening = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    kept = listener.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    place = os.fstat(listener.fileno()).st_ino == os.fstat(listener.sock.fileno()).st_ino
+    of.log.info('%s: %s %s %s %s %s', of, listener.family.name, told, listening, kept, place)
+def when_ready(server):
+    for listener in server.LISTENERS:
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        facts(listener, server)
+def pre_fork(server, worker):
+    for listener in worker.sockets: facts(listener, worker)
+def post_worker_init(worker):
+    for listener in worker.sockets: facts(listener, worker)
+    held = worker.tmp.fileno() > 2
+    worker.log.info('me: %s %s %s', worker.ppid == os.getppid(), worker.pid == os.getpid(), held)
+def child_exit(server, worker):
+    listener = server.LISTENERS[0]
+    server.log.info('after: %s %s %s', listener, listener.getsockname()[1] > 0, listener.sock)
+    try: listener.fileno()
+    except AttributeError as error: server.log.info('%s', error)
+";
+    let mut server = Setup::new(APP)
+        .file("gunicorn.conf.py", conf)
+        .args(&["--bind", "127.0.0.1:0", "--bind", "[::1]:0"])
+        .start();
+    let server_pid = server.pid();
+    for family in ["AF_INET", "AF_INET6", "AF_UNIX"] {
+        let facts = format!("{family} True 1 1 True");
+        server.until_log(&format!("<Server {server_pid}>: {facts}"), 1);
+        server.until_log(&format!("<Worker [booting]>: {facts}"), 1);
+        server.until_log(&facts, 3);
+    }
+    server.until_log("me: True True True", 1);
+    // A reload: the sockets are the same, and when_ready does not run again.
+    server.signal(Signal::HUP);
+    server.until_log("AF_INET6 True 1 1 True", 5);
+    server.until_log("after: http://127.0.0.1:", 1);
+    server.until_log("True None", 1);
+    server.until_log("fileno of http://127.0.0.1:", 1);
+    assert_eq!(server.stop(), 0);
 }
 
 #[test]

@@ -233,7 +233,7 @@ def note(text):
     with open('hooks', 'a') as f: f.write(text + '\\n')
 def nworkers_changed(server, new, old): note('nworkers_changed %s %s' % (new, old))
 def on_starting(server): note('on_starting')
-def when_ready(server): note('when_ready %s' % server.LISTENERS)
+def when_ready(server): note('when_ready %s' % list(map(str, server.LISTENERS)))
 def pre_fork(server, worker): note('pre_fork')
 def child_exit(server, worker): note('child_exit')
 def on_exit(server): note('on_exit')

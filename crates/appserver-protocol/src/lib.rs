@@ -145,7 +145,10 @@ mod tests {
             ToTemplate::Settle(settled),
             ToTemplate::LoadApplication,
             ToTemplate::Hook(Hook::NworkersChanged { new: 2, old: None }),
-            ToTemplate::Fork(Fork { age: 7 }),
+            ToTemplate::Fork(Fork {
+                age: 7,
+                listeners: vec!["unix:/run/app.sock".into()],
+            }),
             ToTemplate::ChildExit { age: 7, pid: 12 },
             ToTemplate::ReopenLogs,
             ToTemplate::AskLogging,
@@ -194,6 +197,7 @@ mod tests {
             FromTemplate::Loaded,
             FromTemplate::HookDone,
             FromTemplate::Forked { age: 7, pid: 12 },
+            FromTemplate::Workers { number: 3 },
             FromTemplate::Failed(Failure {
                 stage: Stage::Config,
                 message: "Failed to read config file: x.py".into(),

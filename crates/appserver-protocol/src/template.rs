@@ -75,7 +75,7 @@ pub enum Hook {
     },
     /// `on_starting(server)`: before the listeners exist.
     OnStarting,
-    /// `when_ready(server)`: the listeners are up.
+    /// `when_ready(server)`: the listeners are up. Their descriptors come along, in this order, for as long as the hook runs.
     WhenReady {
         /// Where the server listens, as in the log: `http://127.0.0.1:8000`, `unix:/run/app.sock`.
         listeners: Vec<String>,
@@ -104,9 +104,12 @@ pub struct Line {
 pub struct Fork {
     /// A number that grows with each worker (`worker.age` in hooks).
     pub age: u64,
+    /// The address of each socket that comes along, as in [`Hook::WhenReady`].
+    #[serde(default)]
+    pub listeners: Vec<String>,
 }
 
-/// What the template answers.
+/// What the template answers: to each order once, but for [`FromTemplate::Workers`], which comes unasked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum FromTemplate {
@@ -139,6 +142,12 @@ pub enum FromTemplate {
         age: u64,
         /// Its process id; it is, or in an instant will be, a child of the master.
         pid: u32,
+    },
+    /// No answer: a hook, or a thread that one has started, has set `server.num_workers`, and `nworkers_changed` was called. Comes before the
+    /// answer to the order during which it was set, if there is one.
+    Workers {
+        /// As many workers from now on.
+        number: u32,
     },
     /// The order failed.
     Failed(Failure),

@@ -157,6 +157,7 @@ impl AsgiService {
         let ending = Ending {
             server: self.core.settings.http.server,
             keep_alive: record.facts.head.method != Method::CONNECT
+                && !record.facts.ends_connection()
                 && self.core.hooks.keeps_connection(),
             ..Ending::default()
         };

@@ -1,7 +1,7 @@
 //! Where a service tells what happens: logs, watchers, and Python code around each request.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
@@ -128,6 +128,8 @@ pub struct Facts {
     /// For whoever measures how long the application was waited for, in microseconds; 0 until somebody writes it
     /// ([`Facts::note_queue_time`]).
     pub queued_us: AtomicU64,
+    /// Whether the connection ends with this request, whatever the client asked for ([`Facts::end_connection`]).
+    pub ends_connection: AtomicBool,
     /// What follows the content of the response, where the protocol is HTTP/2.
     pub trailers: Option<Trailers>,
 }
@@ -137,6 +139,16 @@ impl Facts {
     pub fn note_queue_time(&self) {
         let waited = self.received.elapsed().as_micros() as u64;
         self.queued_us.store(waited.max(1), Ordering::Relaxed);
+    }
+
+    /// The connection is to end with the response. Called from [`Hooks::before`] (gunicorn's `req.force_close()`).
+    pub fn end_connection(&self) {
+        self.ends_connection.store(true, Ordering::Relaxed);
+    }
+
+    /// Has somebody called [`Facts::end_connection`]?
+    pub fn ends_connection(&self) -> bool {
+        self.ends_connection.load(Ordering::Relaxed)
     }
 
     /// Microseconds from the first byte to the application; 0 where nobody noted it, or it was not called.

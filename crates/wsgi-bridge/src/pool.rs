@@ -359,6 +359,7 @@ mod tests {
             trusted: false,
             script_told: false,
             queued_us: Default::default(),
+            ends_connection: Default::default(),
             trailers: None,
         };
         let input = Collected {

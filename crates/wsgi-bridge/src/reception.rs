@@ -3,7 +3,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -62,6 +62,7 @@ pub fn receive(
         script_told: verdict.script_told,
         // Until the application takes over.
         queued_us: AtomicU64::new(0),
+        ends_connection: AtomicBool::new(false),
     };
     (Arc::new(facts), objection)
 }

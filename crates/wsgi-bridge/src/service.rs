@@ -325,6 +325,7 @@ impl WsgiService {
             server: self.core.settings.server,
             // What follows CONNECT is tunnel data, whatever was answered.
             keep_alive: record.facts.head.method != Method::CONNECT
+                && !record.facts.ends_connection()
                 && self.core.hooks.keeps_connection(),
             ..Ending::default()
         };

@@ -1,5 +1,5 @@
 //! The units of `packaging/systemd` as they are, under a real systemd: first start by socket, reload and restart under load with nothing
-//! lost, a watchdog that bites, and the confinement in force.
+//! lost, a watchdog that bites, the confinement in force, and sockets that are told apart by their names.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -62,9 +62,10 @@ pub fn run(context: &Context<'_>) -> Result<String, String> {
         Ok(container) => container,
         Err(Unable(reason)) => return context.cannot(reason),
     };
-    let parts: [(&str, Part); 3] = [
+    let parts: [(&str, Part); 4] = [
         ("appserver", appserver),
         ("appserver@my_shop", instance),
+        ("named sockets", named),
         ("edge", edge),
     ];
     for (name, part) in parts {
@@ -185,6 +186,53 @@ fn instance(container: &Container, _root: &Path) -> Result<(), String> {
         CONFINED,
     )?;
     stops(container, units)
+}
+
+/// Sockets of several `.socket` units, each for what names it, and one that nothing listens on.
+fn named(container: &Container, _root: &Path) -> Result<(), String> {
+    const UNITS: [&str; 2] = ["appserver@my_shop.service", "appserver@my_shop.socket"];
+    const BESIDE: [&str; 2] = ["metrics", "spare"];
+    let write = |path: &str, text: &str| -> Result<(), String> {
+        let there = container.path(&format!("/run/systemd/system/{path}"));
+        let folder = there.parent().unwrap_or(&there);
+        fs::create_dir_all(folder)
+            .and_then(|()| fs::write(&there, text))
+            .map_err(|error| format!("{path}: {error}"))
+    };
+    for (unit, section) in [
+        (UNITS[1], "[Socket]\nFileDescriptorName=web\n"),
+        (
+            UNITS[0],
+            "[Service]\nEnvironment=\"GUNICORN_CMD_ARGS=--bind systemd:web --metrics-bind systemd:metrics\"\n",
+        ),
+    ] {
+        write(&format!("{unit}.d/named.conf"), section)?;
+    }
+    for name in BESIDE {
+        let unit = format!(
+            "[Socket]\nListenStream=/run/appserver/{name}.sock\nFileDescriptorName={name}\nService={}\n",
+            UNITS[0]
+        );
+        write(&format!("{name}.socket"), &unit)?;
+    }
+    container.systemctl(&["daemon-reload"])?;
+    let place = |name: &str| Address::Unix(container.path(&format!("/run/appserver/{name}.sock")));
+    let beside = BESIDE.map(|name| format!("{name}.socket"));
+    container.systemctl(&["start", &beside[0], &beside[1]])?;
+    starts_by_its_socket(container, UNITS, || get(&place("my_shop"), "/"))?;
+    let metrics = get(&place("metrics"), "/metrics")?.text();
+    if !metrics.contains("\n# TYPE ") {
+        return Err(format!("no metrics at the socket of that name: {metrics}"));
+    }
+    let unused = "nothing listens on what the service manager gave: \"spare\" (unix:/run/appserver/spare.sock)";
+    container.until("a line about the socket that nothing names", || {
+        container
+            .journal(&[UNITS[0]])
+            .contains(unused)
+            .then_some(())
+    })?;
+    container.systemctl(&["stop", &beside[0], &beside[1]])?;
+    stops(container, UNITS)
 }
 
 fn edge(container: &Container, root: &Path) -> Result<(), String> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use appserver_protocol::{Settled, WorkerSettings, exit};
+use appserver_protocol::{Settings, Settled, WorkerSettings, exit};
 use pyo3::prelude::*;
 use supervisor::Link;
 use wsgi_bridge::{Hooks, WsgiService};
@@ -35,10 +35,7 @@ pub(super) fn prepare(
         exit: exit::WORKER_BOOT,
         message,
     };
-    let settings = settled
-        .settings
-        .worker()
-        .map_err(|error| boot_failure(error.to_string()))?;
+    let settings = in_force(python, settled)?;
     let age = python.getattr("State")?.getattr("worker")?.getattr("age")?;
     let access = open_access_log(&settings, age.extract()?).map_err(boot_failure)?;
     if let Some(reports) = reports() {
@@ -54,6 +51,8 @@ pub(super) fn prepare(
         .call_method0("boot")
         .map_err(|error| boot_error(py, &error))?
         .unbind();
+    // Its hooks have run.
+    let settings = in_force(python, settled)?;
     // As many calls as there are connections can be under way on an event loop.
     let at_a_time = match settings.worker_connections {
         _ if !settings.is_asgi() => settings.threads,
@@ -170,6 +169,21 @@ pub(super) fn prepare(
         },
         app,
     ))
+}
+
+/// The settings, with what hooks have changed.
+fn in_force(python: &Bound<'_, PyModule>, settled: &Settled) -> Result<WorkerSettings, Failure> {
+    let told: String = python.call_method0("changed_settings")?.extract()?;
+    let changed = serde_json::from_str::<Settings>(&told).map_err(|error| error.to_string());
+    let settings = changed.and_then(|changed| {
+        let mut settings = settled.settings.clone();
+        settings.0.extend(changed.0);
+        settings.worker().map_err(|error| error.to_string())
+    });
+    settings.map_err(|message| Failure {
+        exit: exit::WORKER_BOOT,
+        message,
+    })
 }
 
 /// Writes out what the access log and the reports have gathered.

@@ -4,7 +4,7 @@ use std::future::pending;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
-use appserver_protocol::{FromWorker, ToWorker, exit};
+use appserver_protocol::{FromWorker, Retirement, ToWorker, exit};
 use pyo3::prelude::*;
 use supervisor::{Link, Order};
 use tokio::io::Interest;
@@ -88,6 +88,10 @@ impl Worker {
             self.hooks.log(wsgi_bridge::Level::Info, &due.words);
             let _ = link.report(FromWorker::Retires { why: due.why }, &[]);
             let _ = link.leaving();
+            if due.why == Retirement::Hook {
+                // Whoever sets `worker.alive` to false wants no more of this worker; connections wait for the successor.
+                signals::ask(signals::GRACEFUL);
+            }
         }
         if self.settings.reload {
             self.look_for_changes(link);

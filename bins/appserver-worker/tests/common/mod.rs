@@ -56,6 +56,12 @@ pub struct Worker {
     pub board: Board,
 }
 
+/// An order for a worker that listens on nothing.
+pub const FIRST: Fork = Fork {
+    age: 1,
+    listeners: Vec::new(),
+};
+
 impl Master {
     /// Writes the files and starts a template among them. Its error output goes to `stderr.txt`.
     pub fn start(files: &[(&str, &str)]) -> Self {
@@ -162,7 +168,13 @@ impl Master {
         let fds = [theirs.as_fd(), board_fd.as_fd(), listener.as_fd()];
         let control = self.channel.as_mut().expect("is open");
         control
-            .send(&ToTemplate::Fork(Fork { age }), &fds)
+            .send(
+                &ToTemplate::Fork(Fork {
+                    age,
+                    listeners: Vec::new(),
+                }),
+                &fds,
+            )
             .expect("sends");
         match control.receive().expect("answers").message {
             FromTemplate::Forked { age: same, pid } => {

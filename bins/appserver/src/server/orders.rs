@@ -54,6 +54,9 @@ impl Server {
             (Asked::Fork(worker), FromTemplate::Failed(failure)) => {
                 master.spawn_failed(worker, words(&failure));
             }
+            (_, FromTemplate::Workers { number: workers }) => {
+                self.wants_workers(number, workers, master);
+            }
             (Asked::PreExec, answer) => {
                 if let FromTemplate::Failed(failure) = answer {
                     self.log.error(words(&failure));
@@ -67,6 +70,18 @@ impl Server {
             }
             (_, FromTemplate::Failed(failure)) => self.log.error(words(&failure)),
             _ => {}
+        }
+    }
+
+    /// A hook has set `server.num_workers`. Templates of releases before have no say any more.
+    fn wants_workers(&mut self, template: u64, workers: u32, master: &mut Master) {
+        if let Some(template) = self.reload.template(template) {
+            return template.want_workers(workers);
+        }
+        let mut newest = self.releases.range(master.fleet().generation()..);
+        let has_a_say = newest.any(|(_, release)| release.template.number == template);
+        if has_a_say && master.fleet().stopping().is_none() {
+            master.scale(workers as usize);
         }
     }
 

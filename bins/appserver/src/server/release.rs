@@ -34,7 +34,9 @@ pub(crate) struct Release {
     pub template: Template,
     /// What its template said.
     pub manner: Manner,
-    sockets: Vec<OwnedFd>,
+    /// By their names.
+    sockets: Vec<(String, OwnedFd)>,
+    workers: usize,
 }
 
 impl Release {
@@ -42,10 +44,13 @@ impl Release {
     pub fn new(
         template: Template,
         resolved: Resolved,
-        sockets: Vec<OwnedFd>,
+        sockets: Vec<(String, OwnedFd)>,
         manner: Manner,
     ) -> Self {
+        let set = resolved.number("workers");
+        let workers = template.workers().map_or(set, u64::from) as usize;
         Self {
+            workers,
             resolved,
             template,
             manner,
@@ -68,8 +73,11 @@ impl Release {
     /// Asks the template for a worker; `false` when it does not listen.
     pub fn fork(&mut self, worker: WorkerId, kit: &Kit) -> bool {
         let mut fds: Vec<BorrowedFd<'_>> = vec![kit.channel.as_fd(), kit.board.as_fd()];
-        fds.extend(self.sockets.iter().map(AsFd::as_fd));
-        let order = ToTemplate::Fork(Fork { age: worker.0 });
+        fds.extend(self.sockets.iter().map(|(_, socket)| socket.as_fd()));
+        let order = ToTemplate::Fork(Fork {
+            age: worker.0,
+            listeners: self.sockets.iter().map(|(name, _)| name.clone()).collect(),
+        });
         self.template.order(&order, Asked::Fork(worker), &fds)
     }
 
@@ -78,9 +86,9 @@ impl Release {
         self.sockets.clear();
     }
 
-    /// How many workers it wants.
+    /// How many workers it wants: as many as are set, or as its hooks have asked for.
     pub fn workers(&self) -> usize {
-        self.resolved.number("workers") as usize
+        self.workers
     }
 
     /// Lanes on the boards of its workers.

@@ -262,11 +262,11 @@ impl Server {
             })?;
         let sockets = self
             .doors
-            .descriptors(Some(&staged))
+            .sockets(resolved.is_encrypted(), Some(&staged))
             .map_err(|error| error.to_string())?;
         Control::check(&resolved, self.doors.given())?;
-        let workers = resolved.number("workers") as usize;
         let release = Release::new(template, resolved, sockets, manner);
+        let workers = release.workers();
         if let Some(before) = self.reload.prepared.replace(Prepared { release, staged }) {
             before.release.template.dismiss();
         }

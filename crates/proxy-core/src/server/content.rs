@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use http::StatusCode;
 use http_wire::chunked::{self, Event};
+use http_wire::head::SectionError;
 
 use super::connection::Connection;
 use crate::alarm::Alarm;
@@ -455,6 +456,9 @@ pub enum ContentError {
     /// The chunked coding is broken: 400, or 431 when its trailers pass a limit.
     #[error("client sends broken chunked coding: {0}")]
     Framing(#[source] chunked::ChunkError),
+    /// The trailer section of a request by HTTP/2 is at fault: 400, or 431 when it passes a limit.
+    #[error("client sends malformed trailers: {0}")]
+    Trailers(#[source] SectionError),
     /// The socket failed.
     #[error("content could not be read: {0}")]
     Io(#[from] std::io::Error),
@@ -467,6 +471,7 @@ impl ContentError {
             Self::TooLarge { .. } => Some(StatusCode::PAYLOAD_TOO_LARGE),
             Self::Timeout { .. } => Some(StatusCode::REQUEST_TIMEOUT),
             Self::Framing(error) => Some(error.status()),
+            Self::Trailers(error) => Some(error.status()),
             Self::ClientGone { .. } | Self::Io(_) => None,
         }
     }

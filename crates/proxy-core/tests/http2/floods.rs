@@ -92,6 +92,54 @@ async fn frames_that_bring_nothing_end_the_connection() {
     }
 }
 
+/// The first frame about stream 1 that is no DATA: its kind, and the stream's reset's reason.
+async fn told_of_the_stream(stream: &mut UnixStream) -> (u8, Option<u32>) {
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.unwrap();
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        let mut content = vec![0; length];
+        stream.read_exact(&mut content).await.unwrap();
+        match head[3] {
+            RST_STREAM => {
+                let reason = content[..4].try_into().unwrap();
+                return (RST_STREAM, Some(u32::from_be_bytes(reason)));
+            }
+            HEADERS => return (HEADERS, None),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn pseudo_header_fields_in_trailers_change_nothing_or_break_the_stream() {
+    let path = [0x44, 2, b'/', b'x'];
+    let field = [0, 1, b'a', 1, b'b'];
+    for (trailers, told) in [
+        // What the crate h2 does not tell of (see `incoming`).
+        (path.to_vec(), (HEADERS, None)),
+        ([path, path].concat(), (RST_STREAM, Some(PROTOCOL_ERROR))),
+        (
+            [&field[..], &path].concat(),
+            (RST_STREAM, Some(PROTOCOL_ERROR)),
+        ),
+    ] {
+        let service = Scripted::new(limits(), echo);
+        let Line { mut stream, .. } = Line::open(&service, &Settings::default());
+        let frames = [
+            preface(),
+            frame(HEADERS, END_HEADERS, 1, HEAD),
+            frame(DATA, 0, 1, b"some"),
+            frame(HEADERS, END_HEADERS | END_STREAM, 1, &trailers),
+        ];
+        stream.write_all(&frames.concat()).await.unwrap();
+        assert_eq!(told_of_the_stream(&mut stream).await, told, "{trailers:?}");
+        if told.0 == HEADERS {
+            noted(|| service.sent(), |sent| sent == "/ 10 Complete").await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn requests_that_are_reset_at_once_end_the_connection() {
     let mut attack = Vec::new();

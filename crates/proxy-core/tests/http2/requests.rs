@@ -243,6 +243,51 @@ async fn trailers_follow_the_content() {
     assert_eq!(content.trailers().await.unwrap().unwrap()["x-sum"], "7");
 }
 
+/// Answers 200 to content that can be read.
+async fn reads(mut request: Request) -> Response {
+    loop {
+        match request.content.chunk().await {
+            Ok(Some(_)) => {}
+            Ok(None) => return text(StatusCode::OK, "read"),
+            Err(error) => {
+                return text(
+                    error.status().unwrap_or(StatusCode::BAD_GATEWAY),
+                    error.to_string(),
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn trailers_of_requests_keep_the_rules_of_http_1() {
+    let service = Scripted::new(limits(), reads);
+    let mut client = Client::new(&service).await;
+    let many: Vec<String> = (0..200).map(|number| format!("x-{number}")).collect();
+    for (names, status) in [
+        (vec!["x-sum"], 200),
+        (vec!["x-sum", "authorization"], 400),
+        (vec!["host"], 400),
+        (vec!["content-length"], 400),
+        (many.iter().map(String::as_str).collect(), 431),
+    ] {
+        let (answer, mut content) = client.ask(request("POST", "/"), false).await;
+        content
+            .send_data(Bytes::from_static(b"some"), false)
+            .unwrap();
+        let mut trailers = http::HeaderMap::new();
+        for name in &names {
+            let name = http::HeaderName::from_bytes(name.as_bytes()).unwrap();
+            trailers.insert(name, http::HeaderValue::from_static("7"));
+        }
+        content.send_trailers(trailers).unwrap();
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.status(), status, "{names:?}");
+        let told = all_of(answer.into_body()).await.unwrap();
+        assert_eq!(told == "read", status == 200, "{names:?}: {told}");
+    }
+}
+
 #[tokio::test]
 async fn content_that_is_not_what_was_promised_breaks_the_stream_and_only_that() {
     let service = Scripted::new(limits(), |request: Request| async move {

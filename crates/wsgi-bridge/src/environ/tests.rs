@@ -33,6 +33,7 @@ fn told(requests: &[(&Arc<Connection>, &str, Option<&str>, bool)]) -> Vec<String
                 script_told: false,
                 trailers: None,
                 queued_us: std::sync::atomic::AtomicU64::new(0),
+                ends_connection: Default::default(),
             };
             let environ = environs
                 .build(py, &facts, &policy, None, hints.state().hints())

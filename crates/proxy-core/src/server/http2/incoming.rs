@@ -1,4 +1,7 @@
 //! The content of a request that came by HTTP/2. What is read makes room for as much again; what nobody reads stays with the client.
+//!
+//! Trailers go nowhere, but have to keep the rules that those of HTTP/1.1 keep. Pseudo-header fields among them would be malformed
+//! (RFC 9113 §8.1); `h2` drops them before anybody can see them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::RecvStream;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
+use http_wire::chunked::{ChunkError, ChunkLimits, Decoder};
 use http_wire::fields::Fields;
 
 use crate::alarm::Alarm;
@@ -60,7 +64,16 @@ impl Incoming {
                         return Poll::Ready(Ok(Some(bytes)));
                     }
                 }
-                Poll::Ready(None) => return Poll::Ready(Ok(None)),
+                Poll::Ready(None) => match self.stream.poll_trailers(cx) {
+                    Poll::Ready(Ok(None)) => return Poll::Ready(Ok(None)),
+                    Poll::Ready(Ok(Some(trailers))) => {
+                        return Poll::Ready(check(&trailers).map(|()| None));
+                    }
+                    Poll::Ready(Err(_)) => {
+                        return Poll::Ready(Err(ContentError::ClientGone { received_bytes }));
+                    }
+                    Poll::Pending => break,
+                },
                 Poll::Ready(Some(Err(_))) => {
                     return Poll::Ready(Err(ContentError::ClientGone { received_bytes }));
                 }
@@ -75,4 +88,23 @@ impl Incoming {
             Err(ContentError::Timeout { limit_ms })
         })
     }
+}
+
+/// Reads trailers as HTTP/1.1 would have them, so that no rule about them differs by protocol.
+fn check(trailers: &HeaderMap) -> Result<(), ContentError> {
+    let mut text = b"0\r\n".to_vec();
+    for (name, value) in trailers {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            text.extend_from_slice(part);
+        }
+    }
+    text.extend_from_slice(b"\r\n");
+    let mut decoder = Decoder::new(ChunkLimits::default());
+    decoder
+        .decode(&text)
+        .map(drop)
+        .map_err(|error| match error {
+            ChunkError::Trailers(error) => ContentError::Trailers(error),
+            other => ContentError::Framing(other),
+        })
 }
