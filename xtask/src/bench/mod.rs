@@ -135,7 +135,8 @@ pub fn main(workspace: &Workspace, arguments: &[String]) -> Result<ExitCode, Str
     let has = |name: &str| names.is_empty() || names.iter().any(|chosen| chosen == name);
 
     install::require(workspace, &[Tool::Nginx, Tool::Wrk, Tool::UtilLinux])?;
-    let folder = match (edge.is_some() && appserver.is_some(), plain) {
+    let needless = (edge.is_some() && appserver.is_some()) || names == ["parts"];
+    let folder = match (needless, plain) {
         (true, _) => PathBuf::new(),
         (false, false) => release::build(workspace)?.folder,
         (false, true) => {
