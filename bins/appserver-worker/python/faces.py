@@ -207,6 +207,14 @@ class Tmp:
             self._file = None
 
 
+OF_MASTER = {
+    "timeout": "write timeout in the configuration file",
+    "worker_class": "write worker_class in the configuration file",
+    "LISTENERS": "write the addresses as bind in the configuration file",
+    "WORKERS": "the master has its workers by itself",
+}
+
+
 class Server:
     """What hooks get as `server`: the master, as far as Python can see it."""
 
@@ -228,6 +236,13 @@ class Server:
         self.address = cfg.address
         self.LISTENERS = []
         self.WORKERS = {}
+        self._is_made = True
+
+    def __setattr__(self, name, value):
+        """Attributes of a hook's own are welcome; what the master would not heed is refused."""
+        if name in OF_MASTER and getattr(self, "_is_made", False):
+            raise AttributeError("server.%s is not heeded when a hook sets it; %s" % (name, OF_MASTER[name]))
+        super().__setattr__(name, value)
 
     def __str__(self):
         return "<Server %s>" % self.pid
@@ -324,6 +339,8 @@ class Request:
         self.trailers = []
         self.body = None
         self.must_close = False
+        # As it came, where a hook has changed it.
+        self.came = None
         self.limit_request_line = getattr(cfg, "limit_request_line", 4094)
         self.limit_request_fields = getattr(cfg, "limit_request_fields", 100)
         self.limit_request_field_size = getattr(cfg, "limit_request_field_size", 8190)

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from viaduct_worker import classes, compat, native
 from viaduct_worker.application import AppImportError, Watcher, check_interface, failing, failing_asgi, load
+from viaduct_worker.changes import Came, amend
 from viaduct_worker.config import Failure, named, plain, read, resolve_hooks, short_repr
 from viaduct_worker.faces import App, Config, Request, Response, Server, Worker, flush_standard_streams, set_title, titles
 from viaduct_worker.compat import server_names
@@ -582,11 +583,19 @@ def changed_settings():
 def before_request(*facts):
     worker = State.worker
     request = Request(worker.cfg, *facts)
+    came = Came(request)
     worker.cfg.pre_request(worker, request)
+    if came.differs_from(request):
+        request.came = came
     worker.nr += 1
     if not worker.alive:
         request.force_close()
     return request
+
+
+def amend_environ(request, environ):
+    """The hook has changed the request."""
+    amend(environ, request.came, request)
 
 
 def after_request(request, environ, microseconds, *answer):

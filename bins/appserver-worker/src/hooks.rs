@@ -154,6 +154,22 @@ impl Hooks for WorkerHooks {
         Ok(Some(request.unbind()))
     }
 
+    fn amend(
+        &self,
+        py: Python<'_>,
+        request: &Py<PyAny>,
+        environ: &Bound<'_, PyDict>,
+    ) -> PyResult<()> {
+        let request = request.bind(py);
+        if request.getattr("came")?.is_none() {
+            return Ok(());
+        }
+        self.python
+            .bind(py)
+            .call_method1("amend_environ", (request, environ))
+            .map(drop)
+    }
+
     fn after(
         &self,
         py: Python<'_>,

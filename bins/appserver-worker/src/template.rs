@@ -17,7 +17,7 @@ use crate::statics::Mounts;
 use crate::{logs, native, peers, protocols, voice, worker};
 
 /// The Python side, in the order in which its parts need each other.
-const PARTS: [(&std::ffi::CStr, &std::ffi::CStr, &str); 10] = [
+const PARTS: [(&std::ffi::CStr, &std::ffi::CStr, &str); 11] = [
     (
         c"viaduct_worker.places",
         c"viaduct_worker/places.py",
@@ -27,6 +27,11 @@ const PARTS: [(&std::ffi::CStr, &std::ffi::CStr, &str); 10] = [
         c"viaduct_worker.config",
         c"viaduct_worker/config.py",
         include_str!("../python/config.py"),
+    ),
+    (
+        c"viaduct_worker.changes",
+        c"viaduct_worker/changes.py",
+        include_str!("../python/changes.py"),
     ),
     (
         c"viaduct_worker.late",

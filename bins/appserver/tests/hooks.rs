@@ -300,6 +300,10 @@ fn a_setting_that_a_hook_cannot_change_is_refused_by_name() {
             "server.cfg.keepalive = 3",
             "Invalid access! Settings are changed by cfg.set('keepalive', value)",
         ),
+        (
+            "server.mine = server.timeout; server.timeout = 60",
+            "server.timeout is not heeded when a hook sets it; write timeout in the configuration file",
+        ),
         ("server.cfg.set('post_fork', 3)", "Value is not callable: 3"),
     ] {
         let conf = format!("def on_starting(server): {statement}\n");

@@ -135,6 +135,9 @@ impl Call {
             .map(|content| Py::new(py, Input::new(content)?))
             .transpose()?;
         let environ = core.environ(py, self.slot, &self.facts, input, start.state().hints())?;
+        if let Some(request) = &self.surrounding {
+            core.hooks.amend(py, request, &environ)?;
+        }
         if let Some(offer) = offer {
             offer.put(&environ, self.slot)?;
         }

@@ -91,6 +91,20 @@ pub trait Hooks: Send + Sync + 'static {
         Ok(None)
     }
 
+    /// What [`Hooks::before`] has returned may have changed what the application is to be told.
+    ///
+    /// # Errors
+    /// Whatever it raises answers the request with 500.
+    fn amend(
+        &self,
+        py: Python<'_>,
+        request: &Py<PyAny>,
+        environ: &Bound<'_, PyDict>,
+    ) -> PyResult<()> {
+        let _ = (py, request, environ);
+        Ok(())
+    }
+
     /// After the application is done with a request (gunicorn's `post_request`).
     fn after(
         &self,

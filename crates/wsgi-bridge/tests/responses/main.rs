@@ -1,6 +1,10 @@
 //! What an application says becomes a response: PEP 3333, on one thread and on several.
 
+#[path = "../common/mod.rs"]
 mod common;
+
+mod ends;
+mod failures;
 
 use common::Server;
 use wsgi_bridge::Settings;
@@ -122,149 +126,6 @@ fn http_1_0_gets_content_until_the_close() {
 }
 
 #[test]
-fn an_application_that_never_calls_start_response_is_an_error_that_says_so() {
-    for source in [
-        "def app(e, s):\n    return [b'x']",
-        "def app(e, s):\n    return []",
-        "def app(e, s):\n    yield b'x'",
-    ] {
-        both(source, |server| {
-            let answer = server.get("/path");
-            assert_eq!(
-                (answer.status, answer.field("connection")),
-                (500, Some("close"))
-            );
-            server.await_log("without calling start_response()");
-            server.await_log("Error handling request GET /path");
-        });
-    }
-}
-
-#[test]
-fn an_exception_before_anything_was_sent_is_500_without_the_traceback() {
-    for source in [
-        "def app(e, s):\n    raise KeyError('secret')",
-        "def app(e, s):\n    s('200 OK', [])\n    raise KeyError('secret')",
-        "def app(e, s):\n    s('200 OK', [])\n    raise KeyError('secret')\n    yield b'x'",
-        "def app(e, s):\n    s('200 OK', [('X', 'a\\nb')])\n    return ['secret']",
-        "def app(e, s):\n    s('200 OK', [])\n    return ['secret']",
-        "def app(e, s):\n    s('200 OK', [])\n    return [b'x', 1]",
-        "def app(e, s):\n    s('200 OK', [])\n    return None",
-        "def app(e, s):\n    raise SystemExit(3)",
-    ] {
-        both(source, |server| {
-            let answer = server.get("/");
-            assert_eq!(
-                (answer.status, answer.field("content-type")),
-                (500, Some("text/html")),
-                "{source}"
-            );
-            assert!(
-                !answer.text().contains("secret") && !answer.text().contains("Traceback"),
-                "{source}"
-            );
-            server.await_log("Error handling request GET /\n");
-            assert_eq!(server.finished(1)[0].status, 500);
-        });
-    }
-}
-
-#[test]
-fn an_exception_in_the_middle_cuts_the_connection_without_a_last_chunk() {
-    both(
-        "def app(e, s):\n    s('200 OK', [])\n    yield b'begun'\n    raise ValueError('late')",
-        |server| {
-            let answer = server.get("/");
-            assert_eq!(
-                (answer.status, answer.text().as_str(), answer.cut),
-                (200, "begun", true)
-            );
-            server.await_log("ValueError: late");
-            assert_eq!(server.finished(1)[0].outcome, "BodyFailed");
-        },
-    );
-}
-
-#[test]
-fn exc_info_replaces_what_was_not_sent_and_raises_when_it_was() {
-    let source = "
-import sys
-def app(environ, start_response):
-    start_response('200 OK', [('X-First', '1'), ('Content-Length', '3')])
-    if environ['PATH_INFO'] == '/late':
-        yield b'abc'
-    try:
-        raise ValueError('troubled')
-    except ValueError:
-        start_response('503 Busy', [('X-Second', '2')], sys.exc_info())
-    yield b'sorry'
-";
-    both(source, |server| {
-        let answer = server.get("/");
-        assert_eq!((answer.status, answer.text().as_str()), (503, "sorry"));
-        assert_eq!(
-            (answer.field("x-first"), answer.field("x-second")),
-            (None, Some("2"))
-        );
-        assert!(
-            answer.head.starts_with("HTTP/1.1 503 Busy\r\n"),
-            "{}",
-            answer.head
-        );
-        let late = server.get("/late");
-        assert_eq!((late.status, late.text().as_str()), (200, "abc"));
-        server.await_log("ValueError: troubled");
-    });
-}
-
-#[test]
-fn start_response_twice_is_an_error() {
-    both(
-        "def app(e, s):\n    s('200 OK', [])\n    s('200 OK', [])\n    return []",
-        |server| {
-            assert_eq!(server.get("/").status, 500);
-            server.await_log("Response headers already set!");
-        },
-    );
-}
-
-#[test]
-fn content_beyond_its_length_is_cut_off_and_the_connection_stays_in_step() {
-    both(
-        "def app(e, s):\n    s('200 OK', [('Content-Length', '4')])\n    return [b'abcdefgh'] if e['PATH_INFO'] == '/list' else iter([b'abc', b'def'])",
-        |server| {
-            let mut client = server.connect();
-            for target in ["/list", "/iterator", "/list"] {
-                client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
-                assert_eq!(client.answer(false).text(), "abcdefgh"[..4], "{target}");
-            }
-        },
-    );
-}
-
-#[test]
-fn content_shorter_than_its_length_cuts_the_connection() {
-    for content in ["[b'abc']", "iter([b'abc'])", "(x for x in [b'a', b'bc'])"] {
-        both(
-            &format!(
-                "def app(e, s):\n    s('200 OK', [('Content-Length', '5')])\n    return {content}"
-            ),
-            |server| {
-                let mut client = server.connect();
-                client.send("GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n");
-                let answer = client.answer(false);
-                assert_eq!(
-                    (answer.text().as_str(), answer.cut),
-                    ("abc", true),
-                    "{content}"
-                );
-                server.await_log("2 bytes less than its Content-Length");
-            },
-        );
-    }
-}
-
-#[test]
 fn head_204_and_304_have_no_content_whatever_the_application_gives() {
     let source = "
 def app(environ, start_response):
@@ -295,85 +156,6 @@ def app(environ, start_response):
         assert_eq!(ask("GET", "/list?304,"), (304, None, None));
         assert_eq!(ask("GET", "/list?200,7"), (200, length("7"), None));
     });
-}
-
-#[test]
-fn close_is_called_whatever_happens() {
-    let source = "
-closed = []
-class Items:
-    def __init__(self, path): self.path, self.n = path, 0
-    def __iter__(self): return self
-    def __next__(self):
-        self.n += 1
-        if self.path == '/raises' and self.n == 2: raise ValueError('x')
-        if self.path == '/early': raise ValueError('x')
-        if self.n > 3: raise StopIteration
-        return b'item'
-    def close(self): closed.append(self.path)
-def app(environ, start_response):
-    if environ['PATH_INFO'] == '/closed':
-        start_response('200 OK', [])
-        return [','.join(sorted(closed)).encode()]
-    start_response('200 OK', [('Content-Length', '12')] if environ['PATH_INFO'] == '/length' else [])
-    return Items(environ['PATH_INFO'])
-";
-    both(source, |server| {
-        for path in ["/whole", "/raises", "/early", "/length"] {
-            server.get(path);
-        }
-        server.ask("HEAD /head HTTP/1.1\r\nHost: a\r\n\r\n");
-        server.finished(5);
-        // One that promised its length is closed when the client has everything, maybe later.
-        let all = "/early,/head,/length,/raises,/whole";
-        let closed = (0..500).find(|_| server.get("/closed").text() == all);
-        assert!(closed.is_some(), "{}", server.get("/closed").text());
-    });
-}
-
-#[test]
-fn close_is_called_when_the_client_leaves() {
-    let source = "
-closed = []
-class Endless:
-    def __iter__(self):
-        while True: yield bytes(100000)
-    def close(self): closed.append('closed')
-def app(environ, start_response):
-    start_response('200 OK', [])
-    return [','.join(closed).encode()] if environ['PATH_INFO'] == '/closed' else Endless()
-";
-    both(source, |server| {
-        let mut client = server.connect();
-        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-        client.head();
-        assert!(client.chunk().is_some());
-        drop(client);
-        let lines = server.finished(1);
-        assert_eq!(lines[0].outcome, "ClientGone");
-        let closed = (0..500).find(|_| server.get("/closed").text() == "closed");
-        assert!(closed.is_some(), "close() is called");
-    });
-}
-
-#[test]
-fn what_follows_the_last_item_runs_after_the_client_has_everything() {
-    let (_folder, gate, source) = with_gate(
-        "
-def app(environ, start_response):
-    start_response('200 OK', [('Content-Length', '4')])
-    yield b'done'
-    open('{}').read()
-    environ['wsgi.errors'].write('afterwards')
-",
-    );
-    for threads in [1, 2] {
-        let server = Server::with(&source, Settings::default(), threads);
-        assert_eq!(server.get("/").text(), "done");
-        assert!(!server.seen.logged("afterwards"));
-        open_gate(&gate);
-        server.await_log("afterwards");
-    }
 }
 
 #[test]
@@ -420,30 +202,6 @@ def app(environ, start_response):
                 .chunks(10_000)
                 .enumerate()
                 .all(|(n, piece)| piece == format!("{n:04}").repeat(2500).as_bytes())
-        );
-    });
-}
-
-#[test]
-fn a_kept_start_response_reaches_no_other_request() {
-    let source = "
-kept = []
-def app(environ, start_response):
-    if environ['PATH_INFO'] == '/use':
-        try: kept[0]('200 OK', [('X-Wrong', '1')])
-        except AssertionError as error: kept.append(str(error))
-        start_response('200 OK', [])
-        return [kept[-1].encode()]
-    kept.append(start_response)
-    start_response('200 OK', [])
-    return [b'kept']
-";
-    both(source, |server| {
-        assert_eq!(server.get("/").text(), "kept");
-        let answer = server.get("/use");
-        assert_eq!(
-            (answer.text().as_str(), answer.field("x-wrong")),
-            ("start_response() called after the request ended", None)
         );
     });
 }
@@ -559,64 +317,5 @@ app = validator(shop)
         let mut wrong = server.seen.log.now();
         wrong.retain(|line| !line.contains("noted"));
         assert!(wrong.is_empty(), "{wrong:?}");
-    });
-}
-
-#[test]
-fn wrapped_files_are_sent_from_where_they_stand_and_closed() {
-    let folder = tempfile::tempdir().expect("makes a folder");
-    let content: Vec<u8> = (0..300_000_u32).map(|n| (n / 7 % 251) as u8).collect();
-    std::fs::write(folder.path().join("file"), &content).expect("writes");
-    let source = format!(
-        "
-import io
-opened = []
-def app(environ, start_response):
-    kind = environ['PATH_INFO']
-    if kind == '/closed':
-        start_response('200 OK', [])
-        return [repr([file.closed for file in opened]).encode()]
-    file = open('{}', 'rb')
-    opened.append(file)
-    headers = []
-    if kind == '/offset': file.read(1000)
-    if kind == '/length': headers = [('Content-Length', '5000')]
-    if kind == '/longer': headers = [('Content-Length', '400000')]
-    if kind == '/memory': file = io.BytesIO(file.read())
-    start_response('304 Not Modified' if kind == '/unchanged' else '200 OK', headers)
-    return environ['wsgi.file_wrapper'](file, 65536)
-",
-        folder.path().join("file").display()
-    );
-    both(&source, |server| {
-        let mut client = server.connect();
-        let mut ask = |method: &str, target: &str| {
-            client.send(format!("{method} {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
-            let answer = client.answer(method == "HEAD");
-            let framing = answer
-                .field("content-length")
-                .or(answer.field("transfer-encoding"))
-                .map(str::to_owned);
-            (answer.body, framing)
-        };
-        let text = |text: &str| Some(text.to_owned());
-        assert_eq!(ask("GET", "/whole"), (content.clone(), text("300000")));
-        assert_eq!(
-            ask("GET", "/offset"),
-            (content[1000..].to_vec(), text("299000"))
-        );
-        assert_eq!(
-            ask("GET", "/length"),
-            (content[..5000].to_vec(), text("5000"))
-        );
-        assert_eq!(ask("HEAD", "/whole"), (vec![], text("300000")));
-        assert_eq!(ask("GET", "/unchanged"), (vec![], None));
-        let (memory, framing) = ask("GET", "/memory");
-        assert_eq!((memory.len(), framing), (300_000, text("chunked")));
-        assert_eq!(
-            ask("GET", "/closed").0,
-            b"[True, True, True, True, True, False]"
-        );
-        assert!(server.get("/longer").cut);
     });
 }
