@@ -367,7 +367,7 @@ fn make_pid_file(resolved: &Resolved, predecessor: bool) -> Result<Option<PidFil
     })
 }
 
-/// Opens the sockets; an address in use is tried again for a while.
+/// Opens the sockets; an address in use, or not there yet, is tried again for a while.
 fn open(
     doors: &mut Doors,
     resolved: &Resolved,
@@ -385,7 +385,7 @@ fn open(
             Err(DoorFault::Bind(faults)) => faults,
         };
         tell(&faults, log);
-        let hopeless = !faults.iter().all(supervisor::BindError::in_use);
+        let hopeless = !faults.iter().all(supervisor::BindError::may_pass);
         if hopeless || attempt == TRIES {
             let first = faults
                 .first()
