@@ -19,7 +19,7 @@ use crate::given::Given;
 use crate::log::Log;
 use crate::python::Interpreter;
 use crate::server::{self, Manner, Release, Server};
-use crate::settings::{Resolved, print};
+use crate::settings::{Resolved, print, told};
 use crate::start::{FromFile, Start};
 use crate::template::{Broken, Template};
 
@@ -127,6 +127,7 @@ fn serve_from(
     let mut log = Log::to_stderr();
     log.settle(&resolved).map_err(error)?;
     log.speak_through(template.voice().filter(|_| manner.python_logging));
+    log.debug(told(&resolved));
     log.info(format_args!("Starting appserver {VERSION}"));
     resolved.notes.iter().for_each(|note| log.warning(note));
     let predecessor = Predecessor::from_env().is_some();
