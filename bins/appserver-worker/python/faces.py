@@ -136,7 +136,9 @@ def parsed_address(text):
     """An address as gunicorn has it: `(host, port)`, the path of a unix socket, or the number of a descriptor; the name of a
     service manager's socket as it is."""
     if text.startswith("fd://"):
-        return int(text[len("fd://") :])
+        number = text[len("fd://") :]
+        # The master, which opens the sockets, tells what is wrong with another word.
+        return int(number) if number.isdecimal() else text
     if text.startswith("systemd:"):
         return text
     if text.startswith("unix:"):

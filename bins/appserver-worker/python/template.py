@@ -37,8 +37,7 @@ class State:
 
 
 def prepare():
-    """Before the first order: what `python -c` leaves behind, and signals."""
-    sys.path[:] = [path for path in sys.path if path]
+    """Before the first order: what imports of gunicorn find, and signals."""
     compat.install()
     ignore_signals()
 

@@ -20,7 +20,7 @@ use crate::given::Given;
 use crate::log::Log;
 use crate::python::Interpreter;
 use crate::server::{self, Manner, Release, Server};
-use crate::settings::{Resolved, print};
+use crate::settings::{Resolved, print, told};
 use crate::start::{FromFile, Start};
 use crate::template::{Broken, Template};
 
@@ -128,6 +128,7 @@ fn serve_from(
     let mut log = Log::to_stderr();
     log.settle(&resolved).map_err(error)?;
     log.speak_through(template.voice().filter(|_| manner.python_logging));
+    log.debug(told(&resolved));
     log.info(format_args!("Starting appserver {VERSION}"));
     resolved.notes.iter().for_each(|note| log.warning(note));
     let predecessor = Predecessor::from_env().is_some();
@@ -363,7 +364,7 @@ fn make_pid_file(resolved: &Resolved, predecessor: bool) -> Result<Option<PidFil
     })
 }
 
-/// Opens the sockets; an address in use is tried again for a while.
+/// Opens the sockets; an address in use, or not there yet, is tried again for a while.
 fn open(
     doors: &mut Doors,
     resolved: &Resolved,
@@ -381,7 +382,7 @@ fn open(
             Err(DoorFault::Bind(faults)) => faults,
         };
         tell(&faults, log);
-        let hopeless = !faults.iter().all(supervisor::BindError::in_use);
+        let hopeless = !faults.iter().all(supervisor::BindError::may_pass);
         if hopeless || attempt == TRIES {
             let first = faults
                 .first()

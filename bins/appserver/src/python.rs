@@ -9,7 +9,7 @@ use crate::extension;
 /// The variable by which `python -m appserver` says which interpreter it is.
 const VARIABLE: &str = "VIADUCT_PYTHON";
 /// What the probe prints: implementation, version, bits.
-const PROBE: &str = "import sys, platform; print(platform.python_implementation(), '%d.%d' % sys.version_info[:2], \
+const PROBE: &str = "import sys; sys.path[:] = filter(None, sys.path); import platform; print(platform.python_implementation(), '%d.%d' % sys.version_info[:2], \
                      64 if sys.maxsize > 2**32 else 32)";
 /// The oldest version that the module loads in.
 const OLDEST: (u32, u32) = (3, 9);

@@ -113,11 +113,19 @@ impl Start {
             Written::by_flags(Source::CommandVariable, &self.by_variable.values),
             Written::by_flags(Source::CommandLine, &self.arguments.values),
         ];
-        resolve(
+        let mut resolved = resolve(
             &self.environment,
             self.arguments.application.as_deref(),
             &written,
-        )
+        )?;
+        if !self.arguments.ignored.is_empty() {
+            let words = self.arguments.ignored.join(" ");
+            resolved.notes.push(format!(
+                "command line: there is one application, {:?}; what follows it is ignored: {words}",
+                resolved.application
+            ));
+        }
+        Ok(resolved)
     }
 
     fn by_flag(&self, name: &str) -> Option<&str> {

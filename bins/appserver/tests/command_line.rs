@@ -208,10 +208,7 @@ fn print_config_shows_what_is_in_force() {
     ] {
         assert_eq!(value(name), expected, "{name}");
     }
-    assert!(
-        value("when_ready").starts_with("<function when_ready"),
-        "{out}"
-    );
+    assert_eq!(value("when_ready"), "<when_ready()>");
 }
 
 #[test]
@@ -271,8 +268,11 @@ fn a_module_that_python_cannot_load_is_explained() {
 fn an_address_in_use_ends_with_1_and_its_name() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let (code, _, err) = run(&["app", "--bind", &address.to_string()]);
+    // Nor may the machine have the other one: tried again just the same, for its network may be coming up.
+    let (code, _, err) = run(&["app", "-b", &address.to_string(), "-b", "192.0.2.1:80"]);
     assert_eq!(code, 1);
+    let absent = "no interface of this machine has the address 192.0.2.1";
+    assert_eq!(err.matches(absent).count(), 5, "{err}");
     assert_eq!(
         err.matches(&format!(
             "Connection in use: ('127.0.0.1', {})",
@@ -293,10 +293,7 @@ fn an_address_that_is_none_is_told() {
             "unix:/no/such/folder/s",
             "the folder \"/no/such/folder\" is not there",
         ),
-        (
-            "192.0.2.1:80",
-            "no interface of this machine has the address 192.0.2.1",
-        ),
+        ("fd://x", "'x' is not a valid file descriptor"),
     ] {
         let (code, _, err) = run(&["app", "--bind", bind]);
         assert_eq!(code, 1, "{err}");

@@ -65,10 +65,14 @@ pub const TEMPLATE: &str = "template";
 /// What `PYTHON -c` is given to start a template: loads the extension module from the path in `sys.argv[1]` and hands
 /// the rest of the arguments to it. Three arguments follow it: the path, [`TEMPLATE`], and the descriptor's number.
 ///
+/// The present folder, which `-c` puts first on `sys.path`, goes before anything is imported: a project may have an `inspect.py`.
+///
 /// Program and module must be of one version: what they say to each other is nobody else's business and changes freely.
 pub const BOOTSTRAP: &str = concat!(
     "\
-import sys, importlib.util as u, importlib.machinery as m
+import sys
+sys.path[:] = [p for p in sys.path if p]
+import importlib.util as u, importlib.machinery as m
 p = sys.argv[1]
 s = u.spec_from_file_location('viaduct_worker', p, loader=m.ExtensionFileLoader('viaduct_worker', p))
 w = u.module_from_spec(s)

@@ -3,10 +3,12 @@
 use http::StatusCode;
 use http_wire::Known;
 use http_wire::body::FramingError;
-use http_wire::head::{RequestError, RequestHead};
+use http_wire::head::{RequestError, RequestHead, SectionError};
 use http_wire::list;
 use proxy_core::body::Body;
 use proxy_core::server::{Address, Connection, Ending, Refusal, Response};
+
+use crate::settings::LINE_END_BYTES;
 
 /// An error page, after which the connection closes, and its length. `text` tells the client more than the status; it is escaped.
 pub fn error(status: StatusCode, text: &str) -> (Response, u64) {
@@ -43,7 +45,28 @@ pub fn refusal(refusal: &Refusal, head: &RequestHead) -> (StatusCode, String) {
         }
         other => other.status(),
     };
-    (status, refusal.to_string())
+    (
+        status,
+        limit_told(refusal).unwrap_or_else(|| refusal.to_string()),
+    )
+}
+
+/// Which setting to raise, where one of a head's limits was passed.
+fn limit_told(refusal: &Refusal) -> Option<String> {
+    let Refusal::Head(error) = refusal else {
+        return None;
+    };
+    match *error {
+        RequestError::LineTooLong { .. } => Some(format!("{error} (limit_request_line)")),
+        RequestError::Section(SectionError::TooManyFields { .. }) => {
+            Some(format!("{error} (limit_request_fields)"))
+        }
+        RequestError::Section(SectionError::FieldTooLong { limit }) => Some(format!(
+            "a field line is longer than {} bytes with its end (limit_request_field_size)",
+            limit + LINE_END_BYTES
+        )),
+        _ => None,
+    }
 }
 
 fn ends_chunked(head: &RequestHead) -> bool {
@@ -92,6 +115,23 @@ mod tests {
             "{html}"
         );
         assert!(!response.ending.keep_alive);
+    }
+
+    #[test]
+    fn a_limit_is_told_with_its_setting() {
+        let told = |error| refusal(&Refusal::Head(error), &RequestHead::default()).1;
+        let line = told(RequestError::LineTooLong { limit: 4094 });
+        assert!(line.ends_with("4094 bytes (limit_request_line)"), "{line}");
+        let field = told(SectionError::FieldTooLong { limit: 8188 }.into());
+        assert_eq!(
+            field,
+            "a field line is longer than 8190 bytes with its end (limit_request_field_size)"
+        );
+        let fields = told(SectionError::TooManyFields { limit: 100 }.into());
+        assert!(
+            fields.ends_with("100 fields (limit_request_fields)"),
+            "{fields}"
+        );
     }
 
     #[test]

@@ -103,9 +103,26 @@ pub(crate) fn read_field(
             read_pair(&name, &value, head, scratch)
         }
         _ => {
-            let (name, value) = item.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
+            let (name, value) = pair_of(item)?;
             read_pair(&name, &value, head, scratch)
         }
+    }
+}
+
+/// A name and a value from whatever Python would unpack to two: PEP 3333 wants tuples, applications also give lists.
+pub(crate) fn pair_of<'py>(
+    item: &Bound<'py, PyAny>,
+) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    let no_pair = || {
+        PyTypeError::new_err(format!(
+            "a header must be a pair of name and value, got {}",
+            repr(item)
+        ))
+    };
+    let mut members = item.try_iter().map_err(|_| no_pair())?;
+    match (members.next(), members.next(), members.next()) {
+        (Some(name), Some(value), None) => Ok((name?, value?)),
+        _ => Err(no_pair()),
     }
 }
 

@@ -108,7 +108,7 @@ pub struct HeadSizes {
     pub line_bytes: usize,
     /// Most fields (`limit_request_fields`). Default 100.
     pub fields: usize,
-    /// Longest field line in bytes (`limit_request_field_size`). Default 8190.
+    /// Longest field line in bytes, with its line end (`limit_request_field_size`). Default 8190.
     pub field_bytes: usize,
     /// Methods with small letters or `#`, and of other lengths than 3 to 20, are taken. Default false.
     pub unconventional_methods: bool,
@@ -130,6 +130,9 @@ impl Default for HeadSizes {
         }
     }
 }
+
+/// CR LF, which `limit_request_field_size` counts and [`HeadLimits`] does not.
+pub(crate) const LINE_END_BYTES: usize = 2;
 
 /// Limits of connections by gunicorn's rules: the strict reading of heads, and how long a connection may be idle.
 pub fn limits(sizes: HeadSizes, keep_alive: Duration) -> Limits {
@@ -156,10 +159,10 @@ pub fn limits(sizes: HeadSizes, keep_alive: Duration) -> Limits {
         single: KnownSet::of(&[Known::Host, Known::ContentLength, Known::ContentType]),
         ..HeadPolicy::default()
     };
-    let head_bytes = sizes.line_bytes + sizes.fields.saturating_mul(sizes.field_bytes + 2) + 4;
+    let head_bytes = sizes.line_bytes + sizes.fields.saturating_mul(sizes.field_bytes) + 4;
     let head = HeadLimits {
         line_bytes: sizes.line_bytes,
-        field_bytes: sizes.field_bytes,
+        field_bytes: sizes.field_bytes.saturating_sub(LINE_END_BYTES),
         fields: sizes.fields,
         head_bytes: head_bytes.min(1 << 24),
         policy,

@@ -9,7 +9,7 @@ use pyo3::types::{PyBytes, PyTuple};
 use crate::answer::Shared;
 use crate::outlet::{Fill, Pushed};
 use crate::piece::bytes_of;
-use crate::response_head::{Head, read_field, read_head};
+use crate::response_head::{Head, pair_of, read_field, read_head};
 use crate::text;
 
 /// What a `start_response` holds; [`Starter`](crate::starter::Starter) makes it callable.
@@ -150,7 +150,7 @@ impl EarlyHints {
         let mut head = Head::default();
         let mut scratch = Vec::new();
         for item in headers.try_iter()? {
-            let (name, value) = item?.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
+            let (name, value) = pair_of(&item?)?;
             let pair = PyTuple::new(headers.py(), [text_of(name)?, text_of(value)?])?;
             read_field(&pair.into_any(), &mut head, &mut scratch)?;
         }

@@ -14,6 +14,8 @@ pub(crate) struct Arguments {
     pub values: BTreeMap<&'static str, Value>,
     /// The application.
     pub application: Option<String>,
+    /// Words behind the application that mean nothing.
+    pub ignored: Vec<String>,
     /// Something else than serving.
     pub action: Option<Action>,
 }
@@ -58,6 +60,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Arguments, UsageError> {
         place: 0,
         found: Arguments::default(),
         unrecognized: Vec::new(),
+        among_positionals: true,
     };
     while parser.found.action.is_none() && parser.place < words.len() {
         parser.next()?;
@@ -74,6 +77,8 @@ struct Parser<'a> {
     place: usize,
     found: Arguments,
     unrecognized: Vec<String>,
+    /// No option has followed the application yet.
+    among_positionals: bool,
 }
 
 impl<'a> Parser<'a> {
@@ -92,6 +97,7 @@ impl<'a> Parser<'a> {
             self.positional(word);
             return Ok(());
         }
+        self.among_positionals &= self.found.application.is_none();
         match look_up(word)? {
             Some((flag, meaning, attached)) => self.option(flag, meaning, attached),
             None if word.starts_with("--") || !self.cluster(word)? => {
@@ -102,9 +108,11 @@ impl<'a> Parser<'a> {
         }
     }
 
+    /// The first is the application. More right behind it have no meaning, and no fault either: gunicorn takes them, too.
     fn positional(&mut self, word: &str) {
         match self.found.application {
             None => self.found.application = Some(word.to_owned()),
+            Some(_) if self.among_positionals => self.found.ignored.push(word.to_owned()),
             Some(_) => self.unrecognized.push(word.to_owned()),
         }
     }
@@ -368,10 +376,23 @@ mod tests {
     }
 
     #[test]
+    fn words_right_behind_the_application_are_ignored() {
+        for line in [
+            "--reload|shop|3|x",
+            "shop|3|x|--reload",
+            "--reload|--|shop|3|x",
+        ] {
+            let found = parsed(line).unwrap();
+            assert_eq!(found.application.as_deref(), Some("shop"), "{line}");
+            assert_eq!(found.ignored, ["3", "x"], "{line}");
+        }
+    }
+
+    #[test]
     fn wrong_words_get_the_answers_of_argparse() {
         for (line, words) in [
             ("--no-such|app", "unrecognized arguments: --no-such"),
-            ("a|b", "unrecognized arguments: b"),
+            ("a|--reload|b|c", "unrecognized arguments: b c"),
             ("-z", "unrecognized arguments: -z"),
             (
                 "--workers|x",

@@ -17,7 +17,7 @@ mod resolve;
 mod shell;
 
 pub(crate) use list::SECTIONS;
-pub(crate) use print::print;
+pub(crate) use print::{print, told};
 pub(crate) use resolve::{Environment, Fault, Resolved, Source, Written, resolve};
 pub(crate) use shell::split;
 

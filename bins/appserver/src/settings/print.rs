@@ -7,30 +7,50 @@ use super::{Kind, Resolved, Setting, all};
 
 /// A line `name = value` per setting, by name, values as Python shows them.
 pub(crate) fn print(resolved: &Resolved) -> String {
-    let mut names: Vec<_> = all().collect();
-    names.sort_by_key(|setting| setting.name);
-    let width = names
-        .iter()
-        .map(|setting| setting.name.len())
-        .max()
-        .unwrap_or(0);
-    let mut text = String::new();
-    for setting in names {
-        let value = resolved.settings.0.get(setting.name);
-        let value = match (setting.kind, setting.name, value) {
-            (Kind::Hook, name, _) => resolved
-                .hooks
-                .get(name)
-                .cloned()
-                .unwrap_or_else(|| "None".into()),
-            (_, "user", Some(Value::Null)) => geteuid().as_raw().to_string(),
-            (_, "group", Some(Value::Null)) => getegid().as_raw().to_string(),
-            (_, _, Some(Value::String(text))) => text.clone(),
-            (_, _, value) => value.map_or_else(|| "None".into(), repr),
-        };
-        text.push_str(&format!("{:width$} = {value}\n", setting.name));
+    let names = all().map(|setting| setting.name.len());
+    let width = names.max().unwrap_or(0);
+    let lines = settled(resolved).map(|(name, value)| format!("{name:width$} = {value}\n"));
+    lines.collect()
+}
+
+/// The same for the error log at its level `debug`.
+pub(crate) fn told(resolved: &Resolved) -> String {
+    let lines = settled(resolved).map(|(name, value)| format!("\n  {name}: {value}"));
+    format!("Current configuration:{}", lines.collect::<String>())
+}
+
+/// Names and values, by name.
+fn settled(resolved: &Resolved) -> impl Iterator<Item = (&'static str, String)> {
+    let mut settings: Vec<_> = all().collect();
+    settings.sort_by_key(|setting| setting.name);
+    let shown = |setting: &Setting| shown_value(setting, resolved);
+    settings
+        .into_iter()
+        .map(move |setting| (setting.name, shown(setting)))
+}
+
+fn shown_value(setting: &Setting, resolved: &Resolved) -> String {
+    let value = resolved.settings.0.get(setting.name);
+    match (setting.kind, setting.name, value) {
+        (Kind::Hook, name, _) => match resolved.hooks.get(name) {
+            Some(shown) => call(shown),
+            None => "None".into(),
+        },
+        (_, "control_socket", Some(Value::Null)) => crate::control::default_path()
+            .map_or_else(|| "None".into(), |path| path.display().to_string()),
+        (_, "user", Some(Value::Null)) => geteuid().as_raw().to_string(),
+        (_, "group", Some(Value::Null)) => getegid().as_raw().to_string(),
+        (_, _, Some(Value::String(text))) => text.clone(),
+        (_, _, value) => value.map_or_else(|| "None".into(), repr),
     }
-    text
+}
+
+/// A function, which Python shows with its address, as gunicorn shows it.
+fn call(shown: &str) -> String {
+    let name = shown
+        .strip_prefix("<function ")
+        .and_then(|rest| rest.split(' ').next());
+    name.map_or_else(|| shown.to_owned(), |name| format!("<{name}()>"))
 }
 
 /// A default as references show it: modes in octal. `--help` and `--print-config` have gunicorn's decimal numbers.
@@ -91,6 +111,12 @@ fn quoted(text: &str) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn functions_have_no_addresses() {
+        assert_eq!(call("<function post_fork at 0x7f00>"), "<post_fork()>");
+        assert_eq!(call("'hooks.post_fork'"), "'hooks.post_fork'");
+    }
 
     #[test]
     fn values_look_as_in_python() {

@@ -126,6 +126,13 @@ impl BindError {
             && matches!(self.obstacle, None | Some(Obstacle::Listening))
     }
 
+    /// May trying again a little later help: another process listens there, or the machine does not have the address yet (a network
+    /// that is still coming up)?
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        self.in_use() || self.source.raw_os_error() == Some(Errno::ADDRNOTAVAIL.raw_os_error())
+    }
+
     fn because_of(mut self, ours: &Address) -> Self {
         self.obstacle = Some(Obstacle::Ours(ours.clone()));
         self

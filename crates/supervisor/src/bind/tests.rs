@@ -176,19 +176,22 @@ fn abstract_names_need_no_file() {
 
 #[test]
 fn faults_say_what_to_do() {
-    for (address, advice) in [
+    for (address, may_pass, advice) in [
         (
             "unix:/no/such/folder/s",
+            false,
             "the folder \"/no/such/folder\" is not there",
         ),
         (
             "192.0.2.1:80",
+            true,
             "no interface of this machine has the address 192.0.2.1",
         ),
     ] {
         let error = bind_one(&address.parse().unwrap(), &BindOptions::default()).unwrap_err();
         assert!(error.to_string().contains(advice), "{error}");
         assert!(!error.in_use());
+        assert_eq!(error.may_pass(), may_pass, "{address}");
     }
 }
 
