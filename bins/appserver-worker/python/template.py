@@ -304,10 +304,24 @@ def fork(age):
     if pid:
         worker.pid = pid
         server.WORKERS[pid] = worker
+        silence(server.cfg)
     else:
         worker.pid = os.getpid()
         State.worker = worker
     return pid, gate
+
+
+def silence(cfg):
+    """What a daemon says goes to its log file only, from the first worker on: whoever started it with a pipe for its stderr (ssh,
+    a script) waits until nobody holds that any more."""
+    if not cfg.raw.get("daemon"):
+        return
+    flush_standard_streams()
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (1, 2):
+        if os.isatty(descriptor) or not cfg.raw.get("enable_stdio_inheritance"):
+            os.dup2(null, descriptor)
+    os.close(null)
 
 
 def fork_away():
@@ -406,6 +420,8 @@ def boot():
     if State.watcher:
         State.watcher.changed()
     flush_standard_streams()
+    if not cfg.raw.get("capture_output"):
+        silence(cfg)
     return worker.wsgi
 
 

@@ -420,6 +420,18 @@ fn a_daemon_leaves_when_it_serves_and_its_pid_file_leads_to_it() {
     let pid = server.read("app.pid").trim().parse().unwrap();
     let daemon = rustix::process::Pid::from_raw(pid).unwrap();
     assert_ne!(daemon, server.pid());
+    // Nobody holds a pipe that stderr may have been: a script that reads it to its end would wait for ever.
+    let children = format!("/proc/{0}/task/{0}/children", daemon.as_raw_pid());
+    let children = std::fs::read_to_string(children).unwrap();
+    let streams: Vec<_> = (children.split_whitespace().map(str::to_owned))
+        .chain([daemon.as_raw_pid().to_string()])
+        .map(|pid| std::fs::read_link(format!("/proc/{pid}/fd/2")).unwrap())
+        .collect();
+    let null = std::path::Path::new("/dev/null");
+    assert!(
+        streams.len() >= 3 && streams.iter().all(|stream| stream == null),
+        "{streams:?}"
+    );
     let worker = server.text("/");
     support::kill(daemon, rustix::process::Signal::WINCH);
     server.until("the worker goes", || {
