@@ -410,6 +410,9 @@ def boot():
         log.error("App failed to load: %s", error)
         raise BootFailure(4, str(error)) from None
     except SystemExit as error:
+        if worker.interrupted and not worker.aborted:
+            # By a signal or the master's order, before there was anything to serve.
+            raise BootFailure(0, "ended while it booted") from None
         log.exception("Exception in worker process")
         raise BootFailure(3, "SystemExit: %s" % error) from None
     except BaseException as error:
