@@ -97,7 +97,7 @@ def settle(order):
     set_title("template", cfg)
     if settings.get("preload_app"):
         load_application(None)
-        share_pages()
+        share_pages(log)
     return {"answer": "settled", "python_logging": not is_plain(log)[0], "titles": titles(settings.get("proc_name"))}
 
 
@@ -192,11 +192,12 @@ def load_application(order):
     return {"answer": "loaded"}
 
 
-def share_pages():
-    """What is alive now will be for ever: keeps the collector from writing to pages that workers share."""
+def share_pages(log):
+    """What is alive now will be for ever: keeps the collector, and the counts of references, from writing to pages that workers share."""
     import gc
 
     gc.collect()
+    log.debug("Before the fork: %s", native.keep_shared())
     gc.freeze()
 
 

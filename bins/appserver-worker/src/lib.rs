@@ -13,6 +13,7 @@ mod both;
 mod clock;
 mod gateway;
 mod hooks;
+mod immortal;
 mod logs;
 mod native;
 mod peers;

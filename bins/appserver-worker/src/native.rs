@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::reports::{Reports, reports};
-use crate::{logs, signals, voice};
+use crate::{immortal, logs, signals, voice};
 
 /// Makes the module and puts it where `import` finds it.
 pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
@@ -32,6 +32,7 @@ pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(reopen_logs, &module)?)?;
     module.add_function(wrap_pyfunction!(set_title, &module)?)?;
     module.add_function(wrap_pyfunction!(retire, &module)?)?;
+    module.add_function(wrap_pyfunction!(keep_shared, &module)?)?;
     py.import("sys")?
         .getattr("modules")?
         .set_item("viaduct_worker.native", module)
@@ -146,4 +147,13 @@ fn set_title(title: &str) {
 #[pyo3(signature = (*_arguments))]
 fn reopen_logs(_arguments: &Bound<'_, PyTuple>) {
     signals::ask(signals::REOPEN);
+}
+
+/// Keeps what is alive from being written to by whoever looks at it. Gives what was done, in words.
+#[pyfunction]
+fn keep_shared(py: Python<'_>) -> PyResult<String> {
+    Ok(match immortal::make_immortal(py)? {
+        Ok(objects) => format!("{objects} objects are immortal: workers share them"),
+        Err(reason) => format!("no objects are made immortal: {reason}"),
+    })
 }
