@@ -115,6 +115,11 @@ fn low_half(count: u64) -> u32 {
     (count & u64::from(u32::MAX)) as u32
 }
 
+fn is_immortal(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: a live object, whose first field was tried.
+    low_half(unsafe { *object.as_ptr().cast::<u64>() }).cast_signed() < 0
+}
+
 /// # Safety
 /// The object is live, and has the layout that [`count_of_immortals`] has tried. The GIL is held.
 unsafe fn set_count(object: *mut PyObject, count: u32) {
@@ -136,6 +141,8 @@ enum Kind {
     Code,
     /// Immortal whatever it holds.
     Lasting,
+    /// As well, and its dictionary with it: a type or a module.
+    Namespace,
     /// Immortal if all that it holds is.
     Holder,
     /// As well, if nobody refers to it weakly, and so would wait for its end.
@@ -145,18 +152,17 @@ enum Kind {
     Other,
 }
 
-const KINDS: [(Kind, &str, &[&str]); 7] = [
+const KINDS: [(Kind, &str, &[&str]); 9] = [
     (
         Kind::Simple,
         "builtins",
-        &["str", "bytes", "int", "float", "complex"],
+        &["str", "bytes", "int", "float", "complex", "object"],
     ),
     (Kind::Code, "types", &["CodeType"]),
     (
         Kind::Lasting,
         "types",
         &[
-            "ModuleType",
             "MethodDescriptorType",
             "ClassMethodDescriptorType",
             "GetSetDescriptorType",
@@ -176,6 +182,9 @@ const KINDS: [(Kind, &str, &[&str]); 7] = [
         ],
     ),
     (Kind::Holder, "types", &["CellType", "BuiltinFunctionType"]),
+    (Kind::Namespace, "types", &["ModuleType"]),
+    // Every `import` within a function looks at one.
+    (Kind::Lasting, "_frozen_importlib", &["ModuleSpec"]),
     (Kind::Function, "types", &["FunctionType"]),
     (Kind::Dict, "builtins", &["dict"]),
 ];
@@ -203,11 +212,13 @@ impl<'py> Kinds<'py> {
 
     fn of(&self, object: &Bound<'py, PyAny>) -> PyResult<Kind> {
         if object.is_instance_of::<PyType>() {
-            return Ok(Kind::Lasting);
+            return Ok(Kind::Namespace);
         }
         let kind = self.of.get(&object.get_type_ptr().addr()).copied();
         let weak = || self.weak_references.call1((object,))?.extract::<usize>();
         Ok(match kind.unwrap_or(Kind::Other) {
+            // As `None` and `True` are.
+            Kind::Other if is_immortal(object) => Kind::Lasting,
             Kind::Function if weak()? > 0 => Kind::Other,
             kind => kind,
         })
@@ -245,22 +256,30 @@ fn mark(
 ) -> PyResult<()> {
     let address = object.as_ptr().addr();
     let mark = match kind {
-        Kind::Simple | Kind::Code | Kind::Lasting => Mark::Chosen,
+        Kind::Simple | Kind::Code | Kind::Lasting | Kind::Namespace => Mark::Chosen,
         Kind::Holder | Kind::Function => Mark::Holder,
         Kind::Dict => Mark::Dict,
         Kind::Other => Mark::Left,
     };
     marked.set(address, mark)?;
     match kind {
-        Kind::Simple => {}
+        Kind::Simple | Kind::Namespace => {}
         Kind::Code => parts_of_code(object, open)?,
         _ => held_by(object, open),
     }
-    if let Ok(module) = object.cast_exact::<PyModule>() {
-        // Before its turn comes, or after it.
-        let dict = module.dict();
-        held_by(&dict, open);
-        marked.set(dict.as_ptr().addr(), Mark::Chosen)?;
+    if kind == Kind::Namespace {
+        // Whether their turn comes before it or after it.
+        let from = open.len();
+        held_by(object, open);
+        for at in from..open.len() {
+            // SAFETY: alive, as what holds it.
+            let held = unsafe { Bound::from_borrowed_ptr(object.py(), open[at] as *mut PyObject) };
+            if held.is_exact_instance_of::<PyDict>() && marked.mark(open[at]) != Some(Mark::Chosen)
+            {
+                marked.set(open[at], Mark::Chosen)?;
+                held_by(&held, open);
+            }
+        }
     }
     Ok(())
 }
