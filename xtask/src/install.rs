@@ -214,6 +214,25 @@ impl Venv {
 
     /// The shop and the programs that test it.
     pub fn for_demo(workspace: &Workspace, testing: bool) -> Result<Self, String> {
+        let name = if testing { "venv-test" } else { "venv" };
+        Venv::of_demo(workspace, Path::new("python3"), name, testing)
+    }
+
+    /// The same with an interpreter of another version.
+    pub fn for_demo_under(
+        workspace: &Workspace,
+        python: &Path,
+        minor: u32,
+    ) -> Result<Self, String> {
+        Venv::of_demo(workspace, python, &format!("venv-test-3.{minor}"), true)
+    }
+
+    fn of_demo(
+        workspace: &Workspace,
+        python: &Path,
+        name: &str,
+        testing: bool,
+    ) -> Result<Self, String> {
         let mut files = vec![workspace.join("demo/requirements.txt")];
         if testing {
             files.push(workspace.join("demo/requirements-reference.txt"));
@@ -223,8 +242,7 @@ impl Venv {
         for file in &files {
             arguments.extend(["-r".to_owned(), file.display().to_string()]);
         }
-        let name = if testing { "venv-test" } else { "venv" };
-        Venv::with(workspace, name, &files, &arguments)
+        Venv::under(workspace, python, name, &files, &arguments)
     }
 
     /// An environment with what `pip install ARGUMENTS` brings; made anew when `files`, the arguments or the Python have changed.
@@ -234,8 +252,18 @@ impl Venv {
         files: &[PathBuf],
         arguments: &[String],
     ) -> Result<Self, String> {
+        Venv::under(workspace, Path::new("python3"), name, files, arguments)
+    }
+
+    fn under(
+        workspace: &Workspace,
+        interpreter: &Path,
+        name: &str,
+        files: &[PathBuf],
+        arguments: &[String],
+    ) -> Result<Self, String> {
         let path = workspace.work(name)?;
-        let python = output(Command::new("python3").args([
+        let python = output(Command::new(interpreter).args([
             "-c",
             "import sys; assert sys.version_info >= (3, 10), 'Python 3.10 or newer is needed'; print(sys.version, sys.base_prefix)",
         ]))?;
@@ -256,7 +284,7 @@ impl Venv {
         let log = workspace.work("logs/pip.log")?;
         let told = |problem| format!("{problem}; see {}", log.display());
         run(
-            Command::new("python3")
+            Command::new(interpreter)
                 .args(["-m", "venv", "--clear"])
                 .arg(&venv.path),
             &log,

@@ -173,7 +173,7 @@ fn only_file(folder: &Path) -> Result<PathBuf, String> {
 
 /// CPython 3.9 and newer wherever one usually is, one of each minor version: what runs under names on the PATH, and what pyenv and uv
 /// have installed.
-fn pythons() -> BTreeMap<u32, PathBuf> {
+pub fn pythons() -> BTreeMap<u32, PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut candidates = Vec::new();
     for folder in env::split_paths(&path).chain(["/usr/bin", "/usr/local/bin"].map(PathBuf::from)) {

@@ -5,7 +5,7 @@
 //! value that `None` has. The template gives that count to what is alive before the first fork and never missed:
 //!
 //! - text, bytes, numbers and code;
-//! - types, modules and their dictionaries, descriptors: those are held by cycles that `gc.freeze()` keeps the collector from;
+//! - types, their dictionaries and those of modules, descriptors: they are held by cycles that `gc.freeze()` keeps the collector from;
 //! - functions, properties and tuples, *if all that they hold is of these kinds*.
 //!
 //! All else stays as it is: what has a finaliser, or could hold what has one, now or later (instances, lists, dictionaries), and functions
@@ -141,8 +141,10 @@ enum Kind {
     Code,
     /// Immortal whatever it holds.
     Lasting,
-    /// As well, and its dictionary with it: a type or a module.
-    Namespace,
+    /// As well, and its dictionary with it.
+    Type,
+    /// Its dictionary only: a module that is left at the end of the interpreter has its names cleared under those who have them still.
+    Module,
     /// Immortal if all that it holds is.
     Holder,
     /// As well, if nobody refers to it weakly, and so would wait for its end.
@@ -182,7 +184,7 @@ const KINDS: [(Kind, &str, &[&str]); 9] = [
         ],
     ),
     (Kind::Holder, "types", &["CellType", "BuiltinFunctionType"]),
-    (Kind::Namespace, "types", &["ModuleType"]),
+    (Kind::Module, "types", &["ModuleType"]),
     // Every `import` within a function looks at one.
     (Kind::Lasting, "_frozen_importlib", &["ModuleSpec"]),
     (Kind::Function, "types", &["FunctionType"]),
@@ -212,7 +214,7 @@ impl<'py> Kinds<'py> {
 
     fn of(&self, object: &Bound<'py, PyAny>) -> PyResult<Kind> {
         if object.is_instance_of::<PyType>() {
-            return Ok(Kind::Namespace);
+            return Ok(Kind::Type);
         }
         let kind = self.of.get(&object.get_type_ptr().addr()).copied();
         let weak = || self.weak_references.call1((object,))?.extract::<usize>();
@@ -256,18 +258,19 @@ fn mark(
 ) -> PyResult<()> {
     let address = object.as_ptr().addr();
     let mark = match kind {
-        Kind::Simple | Kind::Code | Kind::Lasting | Kind::Namespace => Mark::Chosen,
+        Kind::Simple | Kind::Code | Kind::Lasting | Kind::Type => Mark::Chosen,
+        Kind::Module => Mark::Spared,
         Kind::Holder | Kind::Function => Mark::Holder,
         Kind::Dict => Mark::Dict,
         Kind::Other => Mark::Left,
     };
     marked.set(address, mark)?;
     match kind {
-        Kind::Simple | Kind::Namespace => {}
+        Kind::Simple | Kind::Type | Kind::Module => {}
         Kind::Code => parts_of_code(object, open)?,
         _ => held_by(object, open),
     }
-    if kind == Kind::Namespace {
+    if matches!(kind, Kind::Type | Kind::Module) {
         // Whether their turn comes before it or after it.
         let from = open.len();
         held_by(object, open);

@@ -377,3 +377,121 @@ fn children(parent: Pid) -> Vec<Pid> {
         .map(|pid| Pid::from_raw(pid.parse().unwrap()).unwrap())
         .collect()
 }
+
+/// Objects of all sorts that are alive before the fork: `/` tells what became of them, `/drop` lets go of those that have an end.
+const LIVING_APP: &str = "
+import gc, json, sys, weakref
+
+ended = []
+
+class Ending:
+    def __init__(self, name):
+        self.name = name
+
+    def __del__(self, ended=ended):
+        ended.append(self.name)
+
+class Kind:
+    def method(self, default=None, *, other=('x', 1)):
+        return self, default, other
+
+def enclosing(value):
+    return lambda: value
+
+def watched():
+    pass
+
+watch = weakref.ref(watched, lambda _: ended.append('watched'))
+text = 'a text that nobody ' * 3
+names = ('one', (2, 3.5, b'four'), None, Kind)
+plain = enclosing('text')
+instance, enclosed, within = Ending('instance'), enclosing(Ending('enclosed')), (1, Ending('within'))
+queue = [Ending('queue')]
+kinds = weakref.WeakSet([Kind])
+
+def is_immortal(it):
+    return sys.getrefcount(it) > 1 << 30
+
+def application(environ, start_response):
+    global watched, instance, enclosed, within, queue
+    if environ['PATH_INFO'] == '/drop':
+        del watched, instance, enclosed, within, queue
+        told = sorted(ended)
+    else:
+        longer = text
+        longer += 'interned'
+        assert longer == text + sys.intern('interned') and len(text) == 57 and sys.intern(text) is text
+        assert (*names, 5)[-1] == 5 and list(kinds) == [Kind] and Kind().method()[1:] == (None, ('x', 1))
+        gc.unfreeze()
+        gc.collect()
+        shared = [text, names, Kind, Kind.method, Kind.method.__code__, plain, application, Kind.__dict__['method']]
+        left = [watched, instance, enclosed, within, queue, ended, environ, json]
+        told = [sorted(map(is_immortal, shared)), sorted(map(is_immortal, left))]
+    body = json.dumps(told).encode()
+    start_response('200 OK', [('Content-Length', str(len(body)))])
+    return [body]
+";
+
+/// Interpreters whose objects can be immortal, by any of the names under which they usually are.
+fn newer_python() -> Option<String> {
+    let home = std::env::var("HOME").unwrap_or_default();
+    let pyenv = std::env::var("PYENV_ROOT").unwrap_or_else(|_| format!("{home}/.pyenv"));
+    let installed = std::fs::read_dir(format!("{pyenv}/versions"));
+    let installed = installed
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|it| it.path().join("bin/python3").display().to_string());
+    let names = ["python3", "python3.12", "python3.13"].map(str::to_owned);
+    let fits = |python: &String| {
+        const ASK: &str = "import sys, platform; assert platform.python_implementation() == 'CPython' and (3, 12) <= sys.version_info < (3, 14) and not sys.abiflags";
+        std::process::Command::new(python)
+            .args(["-c", ASK])
+            .stderr(std::process::Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    };
+    names.into_iter().chain(installed).find(fits)
+}
+
+#[test]
+fn what_is_alive_before_the_fork_is_immortal_unless_somebody_could_see_its_end() {
+    let Some(python) = newer_python() else {
+        eprintln!("NOT TESTED: immortal objects, for there is no CPython 3.12 or 3.13 here");
+        return;
+    };
+    let arguments = ["--preload", "--log-level", "debug", "--python", &python];
+    let mut server = Setup::new(LIVING_APP).args(&arguments).start();
+    server.until_log(" objects are immortal: workers share them", 1);
+    let trues = ["true"; 8].join(", ");
+    let falses = ["false"; 8].join(", ");
+    assert_eq!(server.text("/"), format!("[[{trues}], [{falses}]]"));
+    let ended = r#"["enclosed", "instance", "queue", "watched", "within"]"#;
+    assert_eq!(server.text("/drop"), ended);
+    // Nothing adds up, and nothing of it is noticed at the end of an interpreter.
+    server.signal(Signal::HUP);
+    server.until_log(" objects are immortal: workers share them", 2);
+    server.until_log("Worker exiting", 1);
+    assert_eq!(server.text("/drop"), ended);
+    assert_eq!(server.stop(), 0);
+    let log = server.log();
+    for word in ["Traceback", "ignored", "Fatal", "SIG", "exited with"] {
+        assert!(!log.contains(word), "{word}:\n{log}");
+    }
+}
+
+#[test]
+fn a_thread_that_runs_before_the_fork_keeps_objects_from_being_made_immortal() {
+    let app = format!(
+        "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n{}",
+        saying("one")
+    );
+    let mut setup = Setup::new(&app).args(&["--preload", "--log-level", "debug"]);
+    if let Some(python) = newer_python() {
+        setup = setup.args(&["--python", &python]);
+    }
+    let mut server = setup.start();
+    server.until_log("no objects are made immortal: ", 1);
+    assert_eq!(server.text("/"), "one");
+    assert_eq!(server.stop(), 0);
+}

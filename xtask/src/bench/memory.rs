@@ -1,5 +1,6 @@
 //! Memory of the demo project with four workers.
 
+use std::ops::RangeInclusive;
 use std::process::Command;
 
 use testkit::http::Client;
@@ -10,7 +11,7 @@ use super::measure::Series;
 use super::server::Subject;
 use super::table::{Compared, Report};
 use crate::install::Venv;
-use crate::process;
+use crate::{process, wheel};
 
 /// Requests before memory is read, for each worker to have had some.
 const WARM_UP: usize = 400;
@@ -18,13 +19,51 @@ const LIMIT: std::time::Duration = std::time::Duration::from_secs(120);
 /// How long memory is watched for falling again.
 const REST: std::time::Duration = std::time::Duration::from_secs(2);
 
-/// Both with `--preload`, and ours without.
+/// The minor versions of Python whose objects can be immortal: workers then share more of an application that was preloaded.
+const NEWER: RangeInclusive<u32> = 12..=13;
+
+/// Under `python3`, and, where that is older, under a newer one that is found beside it.
 pub fn run(bench: &Bench<'_>, report: &mut Report) -> Result<(), String> {
     let venv = Venv::for_demo(bench.workspace, true)?;
+    let version = version_of(&venv)?;
+    compare(bench, report, &venv, version)?;
+    if version >= *NEWER.start() {
+        return Ok(());
+    }
+    match wheel::pythons().range(NEWER).next_back() {
+        Some((&minor, python)) => {
+            let venv = Venv::for_demo_under(bench.workspace, python, minor)?;
+            compare(bench, report, &venv, minor)
+        }
+        None => {
+            report.add_text(format!(
+                "memory: there is no Python 3.12 or 3.13 here; only 3.{version} was measured\n"
+            ));
+            Ok(())
+        }
+    }
+}
+
+/// The minor version of an environment's interpreter.
+fn version_of(venv: &Venv) -> Result<u32, String> {
+    let ask = "import sys; print(sys.version_info[1])";
+    let said = process::output(Command::new(venv.program("python")).args(["-c", ask]))?;
+    said.trim()
+        .parse()
+        .map_err(|_| format!("\"{}\" is no version of Python", said.trim()))
+}
+
+/// Both with `--preload`, and ours without.
+fn compare(
+    bench: &Bench<'_>,
+    report: &mut Report,
+    venv: &Venv,
+    version: u32,
+) -> Result<(), String> {
     let state = TempPrefix::new().map_err(|error| error.to_string())?;
     let shop = Shop {
         bench,
-        venv: &venv,
+        venv,
         state: &state,
     };
     shop.prepare()?;
@@ -43,12 +82,13 @@ pub fn run(bench: &Bench<'_>, report: &mut Report) -> Result<(), String> {
                 series.push(Series::of(&subject));
             }
             let memory = shop.ask_and_weigh(&subject)?;
-            eprintln!("  memory {name}: {memory} KiB");
+            eprintln!("  memory {name}, Python 3.{version}: {memory} KiB");
             series[at].memory_mib.add(memory as f64 / 1024.0);
         }
     }
-    let title = "the demo project, 4 workers, each has answered: memory";
-    report.add(title, Compared::Memory, &series, &[("gunicorn", 1.25)]);
+    let title =
+        format!("the demo project, 4 workers, each has answered: memory under Python 3.{version}");
+    report.add(&title, Compared::Memory, &series, &[("gunicorn", 1.25)]);
     Ok(())
 }
 
@@ -59,10 +99,14 @@ struct Shop<'a> {
 }
 
 impl Shop<'_> {
-    /// The database with its content.
+    /// The database with its content, and the names of its static files, without which no page is answered.
     fn prepare(&self) -> Result<(), String> {
         let log = self.state.join("prepare.log");
-        for arguments in [&["migrate", "-v0"][..], &["seed"]] {
+        for arguments in [
+            &["migrate", "-v0"][..],
+            &["seed"],
+            &["collectstatic", "--noinput", "-v0"],
+        ] {
             let mut command = self.command(&self.venv.program("python"));
             command.arg("manage.py").args(arguments);
             process::run(&mut command, &log, LIMIT)
@@ -105,9 +149,14 @@ impl Shop<'_> {
                 client.ask("GET", "/", &[("Connection", "close")])?;
                 clients.push(client);
             }
-            clients
-                .into_iter()
-                .try_for_each(|mut client| client.response().map(drop))
+            for mut client in clients {
+                let response = client.response()?;
+                if response.status != 200 {
+                    let words = format!("a page was answered with {}", response.status);
+                    return Err(WireError::Malformed(words));
+                }
+            }
+            Ok(())
         };
         for _ in 0..WARM_UP / 8 {
             process::check_interrupted()?;

@@ -21,6 +21,8 @@ pub(super) enum Mark {
     Holder = 3,
     /// It stays as it is, but is no hindrance to what holds it if all that it holds becomes immortal.
     Dict = 4,
+    /// It stays as it is, and is no hindrance.
+    Spared = 5,
 }
 
 const LOW: u64 = 7;
@@ -32,6 +34,7 @@ impl Mark {
             2 => Some(Self::Chosen),
             3 => Some(Self::Holder),
             4 => Some(Self::Dict),
+            5 => Some(Self::Spared),
             _ => None,
         }
     }
